@@ -1,0 +1,1 @@
+//! Calendars exported from Google as iCalendar files (RFC 5545).

@@ -1,0 +1,1 @@
+//! The week page, on which a person plays the owner.

@@ -1,0 +1,1 @@
+//! From mirrored events to busy intervals.

@@ -1,0 +1,15 @@
+//! Facts and rules with no I/O: instants and intervals, mirrored events, recurrence, bookings, reconciliation.
+//!
+//! Everything here is synchronous and total. Time and randomness come in through [`Clock`] and [`Chance`].
+
+pub mod clock;
+pub mod event;
+pub mod expand;
+pub mod id;
+pub mod interval;
+pub mod zone;
+
+pub use clock::{Chance, Clock, SharedChance, SharedClock};
+pub use event::{Event, EventKind, EventStatus, EventTime};
+pub use id::{AccountId, BookingId, BusinessId, CalendarId, ChannelId, Id, ResourceId, ServiceId};
+pub use interval::Interval;

@@ -1,0 +1,1 @@
+//! Local wall-clock time and UTC.

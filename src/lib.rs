@@ -1,0 +1,14 @@
+//! slotd mirrors every business's Google Calendars into a local busy-slot table, answers "is it free?" from it,
+//! takes bookings that can never collide, and writes them back to Google exactly once.
+//!
+//! `docs/architecture.md` tells the floors of this building; `tests/it/floors.rs` holds them.
+
+pub mod availability;
+pub mod cli;
+pub mod config;
+pub mod crypto;
+pub mod domain;
+pub mod google;
+pub mod lifecycle;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,5 @@
+//! The `slotd` command.
+
+fn main() -> std::process::ExitCode {
+    slotd::cli::main()
+}
