@@ -24,12 +24,12 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long tasks may take to finish what they have in hand. `TimeoutStopSec=` of the unit must be longer.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 /// How long dropped tasks may take to be gone.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -109,7 +109,7 @@ impl Lifecycle {
     /// `signals` yields once per signal and never ends.
     async fn run(self, mut signals: impl Stream<Item = ()> + Unpin, grace: Duration) -> ExitCode {
         // Half of what systemd allows, so that one late tick does no harm.
-        let mut watchdog = interval(sd_notify::watchdog_enabled().map_or(Duration::from_secs(60), |limit| limit / 2));
+        let mut watchdog = interval(sd_notify::watchdog_enabled().map_or(Duration::from_mins(1), |limit| limit / 2));
         watchdog.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -123,10 +123,15 @@ impl Lifecycle {
         notify(NotifyState::Stopping);
         self.soft.cancel();
         self.tasks.close();
-        let orderly = tokio::select! {
-            () = self.tasks.wait() => true,
-            _ = signals.next() => false,
-            () = tokio::time::sleep(grace) => false,
+        let end = Instant::now() + grace;
+        let orderly = loop {
+            tokio::select! {
+                () = self.tasks.wait() => break true,
+                _ = signals.next() => break false,
+                () = sleep_until(end) => break false,
+                // Slow is not stuck: systemd must not shoot a process that is finishing its work.
+                _ = watchdog.tick() => notify(NotifyState::Watchdog),
+            }
         };
         if !orderly {
             tracing::error!(tasks = self.tasks.len(), "stopping at once, work is left undone");

@@ -256,3 +256,15 @@ pub enum LogFormat {
     /// For programs.
     Json,
 }
+
+impl LogFormat {
+    /// Whether lines are JSON, when it does not depend on the terminal.
+    #[must_use]
+    pub fn json(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Text => Some(false),
+            Self::Json => Some(true),
+        }
+    }
+}
