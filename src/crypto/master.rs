@@ -16,6 +16,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -103,13 +104,9 @@ impl MasterKeys {
         let failed = |source| KeyFileError::File { path: path.to_owned(), source };
         let file = fs::File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = metadata.permissions().mode() & 0o7777;
-            if mode & 0o077 != 0 && !path.starts_with(CREDENTIALS) {
-                return Err(KeyFileError::Open { path: path.to_owned(), mode });
-            }
+        let mode = metadata.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 && !path.starts_with(CREDENTIALS) {
+            return Err(KeyFileError::Open { path: path.to_owned(), mode });
         }
         if metadata.len() > FILE_BYTES_MAX {
             return Err(KeyFileError::Text(format!("larger than {FILE_BYTES_MAX} bytes")));
@@ -158,11 +155,7 @@ impl MasterKeys {
     /// only way to read a database.
     pub fn write_new(&self, path: &Path) -> Result<(), KeyFileError> {
         let failed = |source| KeyFileError::File { path: path.to_owned(), source };
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).map_err(failed)?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         file.write_all(self.to_text().as_bytes()).map_err(failed)?;
         file.sync_all().map_err(failed)
     }
@@ -234,10 +227,8 @@ mod tests {
         assert!(masters.write_new(&path).is_err());
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_file_that_others_can_read_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("slotd.keys");
         MasterKeys::generate("one", &*SeededChance::new(1)).unwrap().write_new(&path).unwrap();
