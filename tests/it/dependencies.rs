@@ -10,6 +10,9 @@ fn there_is_one_tls_provider() {
         lock["package"].as_array().unwrap().iter().map(|package| package["name"].as_str().unwrap()).collect();
     assert!(packages.contains(&"ring"), "the one there should be");
     for other in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "boring"] {
-        assert!(!packages.contains(&other), "{other} is in Cargo.lock; find who asks for it with cargo tree -i {other}");
+        assert!(
+            !packages.contains(&other),
+            "{other} is in Cargo.lock; find who asks for it with cargo tree -i {other}"
+        );
     }
 }

@@ -108,6 +108,7 @@ fn no_file_is_too_long() {
 
 #[test]
 fn the_scanner_sees_groups_and_paths() {
-    let source = "use crate::{\n    clock::SharedClock,\n    store::{self, Tx},\n    config,\n};\nlet x = crate::http::f();";
+    let source =
+        "use crate::{\n    clock::SharedClock,\n    store::{self, Tx},\n    config,\n};\nlet x = crate::http::f();";
     assert_eq!(used_modules(source), ["clock", "store", "config", "http"]);
 }

@@ -89,8 +89,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
                 }
                 ErrorKind::DeserializeError { key, message, .. } => Problem::invalid(key, quote(&message)),
                 ErrorKind::InvalidUtf8InPathParam { key } => Problem::invalid(key, "expected UTF-8"),
-                // axum leaves out the name when there is only one.
-                ErrorKind::Message(message) => Problem::invalid(only_parameter(parts).await, quote(&message)),
+                // What a type says after it was handed its text comes without the name.
+                ErrorKind::Message(message) => Problem::invalid(blamed(parts, &message).await, quote(&message)),
                 other => Problem::invalid("path", other.to_string()),
             }),
             Err(error) => Err(Problem::internal(error)),
@@ -175,10 +175,12 @@ pub fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-async fn only_parameter(parts: &mut Parts) -> String {
-    let parameters = RawPathParams::from_request_parts(parts, &()).await;
-    let name = parameters.ok().and_then(|parameters| parameters.iter().next().map(|(name, _)| name.to_owned()));
-    name.unwrap_or_else(|| "path".to_owned())
+/// The parameter of the path that `message` is about: the one whose value it quotes, else the first.
+async fn blamed(parts: &mut Parts, message: &str) -> String {
+    let Ok(parameters) = RawPathParams::from_request_parts(parts, &()).await else { return "path".to_owned() };
+    let quoted = parameters.iter().find(|(_, value)| message.contains(&format!("`{value}`")));
+    let name = quoted.or_else(|| parameters.iter().next()).map(|(name, _)| name);
+    name.unwrap_or("path").to_owned()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
