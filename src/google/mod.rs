@@ -13,7 +13,9 @@ mod error;
 mod events;
 #[cfg(test)]
 mod fixture;
+mod grant;
 mod judge;
+mod oauth;
 mod tokens;
 mod tolerant;
 mod transport;
@@ -28,6 +30,8 @@ pub use channels::{Channel, NewChannel};
 pub use endpoints::Endpoints;
 pub use error::{Error, OUTCOMES};
 pub use events::{EVENT_FIELDS, EVENTS_FIELDS, EventPatch, EventsPage, EventsQuery, NewEvent};
+pub use grant::{CALENDAR_SCOPES, Grant, SCOPES, UserInfo};
+pub use oauth::{Authorization, OAuth, OAuthClient};
 pub use tokens::{AccessToken, AccountKey, CachedTokens, FetchToken, FetchedToken, TokenError, TokenSource};
 pub use transport::{CallRecord, Limits, METHODS, NoRootCertificates, Observer, Transport};
 pub use wire::Item;
