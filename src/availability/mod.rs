@@ -1,1 +1,21 @@
-//! availability
+//! Answers "is it free?" and "when can I come?" from busy time, opening hours and the rules of a service.
+//!
+//! Everything here is pure: the caller brings the intervals and the current instant. [`check`] is the one judge; a slot
+//! that [`slots`] or [`alternatives`] offer is a start that [`check`] accepts.
+
+mod agenda;
+mod alternatives;
+mod hours;
+mod reason;
+mod slots;
+mod spoken;
+
+#[cfg(test)]
+mod reference;
+
+pub use agenda::{Agenda, Rules, check};
+pub use alternatives::alternatives;
+pub use hours::{HoursError, WeeklyHours};
+pub use reason::Reason;
+pub use slots::{Slot, slots};
+pub use spoken::spoken;

@@ -2,6 +2,7 @@
 //!
 //! Everything here is synchronous and total. Time and randomness come in through [`Clock`] and [`Chance`].
 
+pub mod booking;
 pub mod clock;
 pub mod event;
 pub mod expand;

@@ -1,1 +1,6 @@
-//! telemetry
+//! What the operator sees: log lines and metrics.
+
+pub mod logs;
+pub mod metrics;
+
+pub use metrics::Metrics;

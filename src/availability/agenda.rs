@@ -1,0 +1,174 @@
+//! What decides about one resource, and the judge over it.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::{Reason, WeeklyHours};
+use crate::domain::{Interval, ResourceId, booking, interval::merge};
+
+/// How a service is booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How long it takes; positive. Nothing is ever free for zero or less.
+    pub duration: TimeDelta,
+    /// Kept free before each booking, not negative.
+    pub buffer_before: TimeDelta,
+    /// Kept free after each booking, not negative.
+    pub buffer_after: TimeDelta,
+    /// Slots are offered this far apart, counted from each opening. At least a minute counts.
+    pub slot_step: TimeDelta,
+    /// A booking starts no sooner than this after it is asked for.
+    pub minimum_notice: TimeDelta,
+    /// A booking starts no later than this after it is asked for.
+    pub horizon: TimeDelta,
+}
+
+impl Rules {
+    /// Offered every 15 minutes.
+    pub const SLOT_STEP: TimeDelta = TimeDelta::minutes(15);
+    /// Bookable a year ahead.
+    pub const HORIZON: TimeDelta = TimeDelta::days(365);
+
+    /// The rules for a bare duration, when no service is named: no buffers, no notice, a year ahead.
+    #[must_use]
+    pub const fn lasting(duration: TimeDelta) -> Self {
+        Self {
+            duration,
+            buffer_before: TimeDelta::zero(),
+            buffer_after: TimeDelta::zero(),
+            slot_step: Self::SLOT_STEP,
+            minimum_notice: TimeDelta::zero(),
+            horizon: Self::HORIZON,
+        }
+    }
+
+    /// What a booking that starts at `start` occupies, without and with buffers.
+    fn occupied(&self, start: DateTime<Utc>) -> Option<(Interval, Interval)> {
+        let bare = Interval::new(start, start.checked_add_signed(self.duration)?)?;
+        Some((bare, booking::claim(bare, self.buffer_before, self.buffer_after)?))
+    }
+}
+
+/// Everything that decides when one resource is free.
+#[derive(Debug, Clone, Copy)]
+pub struct Agenda<'a> {
+    /// Whose agenda it is.
+    pub resource: ResourceId,
+    /// The zone of the opening hours.
+    pub zone: Tz,
+    /// When it is open.
+    pub hours: &'a WeeklyHours,
+    /// How many bookings it takes at once. Mirrored busy time blocks all of it.
+    pub capacity: u32,
+    /// Busy time of its calendars: sorted and merged.
+    pub busy: &'a [Interval],
+    /// Claims of its holds and bookings, buffers included: sorted by start. They may overlap.
+    pub claims: &'a [Interval],
+    /// For which time the mirror holds facts. `None` when no calendar blocks: then everything is known.
+    pub coverage: Option<Interval>,
+}
+
+/// Whether a booking could start at `start`, asked at `now`.
+///
+/// # Errors
+///
+/// The first reason against it. What is known to be taken is said even outside the coverage; [`Reason::OutsideCoverage`]
+/// means that nothing known speaks against it and not all is known. Never [`Reason::Cap`] or [`Reason::Stale`], which
+/// the caller knows better.
+pub fn check(agenda: &Agenda<'_>, rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Reason> {
+    within_notice_and_horizon(rules, start, now)?;
+    let (bare, claim) = rules.occupied(start).ok_or(Reason::Closed)?;
+    if !agenda.hours.covers(bare, agenda.zone) {
+        return Err(Reason::Closed);
+    }
+    let full = full_times(agenda.claims, agenda.capacity, claim);
+    free(agenda, &full, bare, claim)
+}
+
+/// [`check`] for many starts: what does not depend on the start is computed once.
+pub(super) struct Judge<'a> {
+    agenda: &'a Agenda<'a>,
+    rules: &'a Rules,
+    /// Merged opening hours around the range.
+    open: Vec<Interval>,
+    /// When the resource takes no further booking.
+    full: Vec<Interval>,
+}
+
+impl<'a> Judge<'a> {
+    /// Judges starts within `range`.
+    pub(super) fn new(agenda: &'a Agenda<'a>, rules: &'a Rules, range: Interval) -> Option<Self> {
+        let reach = range.widen(rules.buffer_before, rules.duration.checked_add(&rules.buffer_after)?)?;
+        let open = agenda.hours.openings_near(reach, agenda.zone).map(|opening| opening.interval).collect();
+        let full = full_times(agenda.claims, agenda.capacity, reach);
+        Some(Self { agenda, rules, open: merge(open), full })
+    }
+
+    /// The slot at `start`, when [`check`] accepts it.
+    pub(super) fn slot(&self, start: DateTime<Utc>, now: DateTime<Utc>) -> Option<Interval> {
+        within_notice_and_horizon(self.rules, start, now).ok()?;
+        let (bare, claim) = self.rules.occupied(start)?;
+        let open = first_ending_after(&self.open, start).is_some_and(|open| open.covers(bare));
+        (open && free(self.agenda, &self.full, bare, claim).is_ok()).then_some(bare)
+    }
+}
+
+fn within_notice_and_horizon(rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Reason> {
+    let ahead = start - now;
+    if ahead < TimeDelta::zero() {
+        Err(Reason::Past)
+    } else if ahead < rules.minimum_notice {
+        Err(Reason::Notice)
+    } else if ahead > rules.horizon {
+        Err(Reason::Horizon)
+    } else {
+        Ok(())
+    }
+}
+
+fn free(agenda: &Agenda<'_>, full: &[Interval], bare: Interval, claim: Interval) -> Result<(), Reason> {
+    let hits = |taken: &[Interval], wanted: Interval| {
+        first_ending_after(taken, wanted.start()).is_some_and(|next| next.overlaps(wanted))
+    };
+    if hits(agenda.busy, claim) || hits(full, claim) {
+        let bare_hit = hits(agenda.busy, bare) || hits(full, bare);
+        return Err(if bare_hit { Reason::Busy } else { Reason::Buffer });
+    }
+    match agenda.coverage {
+        Some(coverage) if !coverage.covers(claim) => Err(Reason::OutsideCoverage),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The first of sorted, separate `intervals` that has not ended by `at`.
+fn first_ending_after(intervals: &[Interval], at: DateTime<Utc>) -> Option<Interval> {
+    intervals.get(intervals.partition_point(|interval| interval.end() <= at)).copied()
+}
+
+/// When within `range` at least `capacity` of `claims` (sorted by start) meet: sorted and merged.
+fn full_times(claims: &[Interval], capacity: u32, range: Interval) -> Vec<Interval> {
+    let Some(others) = (capacity as usize).checked_sub(1) else { return vec![range] };
+    let begun = &claims[..claims.partition_point(|claim| claim.start() < range.end())];
+    let mut full = Vec::new();
+    // The latest ends so far, as many as there are places: the earliest of them is when a place becomes free.
+    let mut ends = BinaryHeap::new();
+    for claim in begun.iter().filter_map(|claim| claim.clip(range)) {
+        if others == 0 {
+            full.push(claim);
+            continue;
+        }
+        ends.push(Reverse(claim.end()));
+        if ends.len() > others + 1 {
+            ends.pop();
+        }
+        if ends.len() > others
+            && let Some(Reverse(earliest)) = ends.peek()
+            && let Some(taken) = Interval::new(claim.start(), *earliest)
+        {
+            full.push(taken);
+        }
+    }
+    merge(full)
+}

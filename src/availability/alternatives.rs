@@ -1,0 +1,175 @@
+//! What to offer when the asked time is taken.
+
+use chrono::{DateTime, Days, TimeDelta, Utc};
+
+use super::{Agenda, Rules, Slot, check, slots};
+use crate::domain::{
+    Interval, ResourceId,
+    zone::{instants_showing, utc_to_local},
+};
+
+/// How far ahead of the asked time to look: callers who hear "in a month" hang up.
+const DAYS_AHEAD: u64 = 14;
+
+/// Up to `limit` other times near `asked`, the best first, each start offered once.
+///
+/// In turn: the same time with another resource, the soonest after it, the same time on another day, and again the
+/// next soonest. `asked_resource` is preferred where several are free; `None` when the caller wants any.
+#[must_use]
+pub fn alternatives(
+    agendas: &[Agenda<'_>],
+    rules: &Rules,
+    asked: DateTime<Utc>,
+    asked_resource: Option<ResourceId>,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Vec<Slot> {
+    // The asked resource first, so that it wins where several are free.
+    let mut ordered: Vec<Agenda<'_>> = agendas.to_vec();
+    ordered.sort_by_key(|agenda| Some(agenda.resource) != asked_resource);
+
+    let other = same_time_elsewhere(&ordered, rules, asked, asked_resource, now);
+    let mut another_day = same_time_another_day(&ordered, rules, asked, now).into_iter();
+    let mut soonest = soonest(&ordered, rules, asked, now, limit).into_iter();
+
+    let mut offered: Vec<Slot> = Vec::with_capacity(limit);
+    let mut offer = |slot: Option<Slot>| {
+        if let Some(slot) = slot
+            && offered.len() < limit
+            && offered.iter().all(|earlier| earlier.interval.start() != slot.interval.start())
+        {
+            offered.push(slot);
+        }
+    };
+    offer(other);
+    // Each round takes one of both, and there are enough rounds for either to fill the list alone.
+    for _ in 0..limit {
+        offer(soonest.next());
+        offer(another_day.next());
+    }
+    offer(soonest.next());
+    offered
+}
+
+fn same_time_elsewhere(
+    agendas: &[Agenda<'_>],
+    rules: &Rules,
+    asked: DateTime<Utc>,
+    asked_resource: Option<ResourceId>,
+    now: DateTime<Utc>,
+) -> Option<Slot> {
+    let others = agendas.iter().filter(|agenda| Some(agenda.resource) != asked_resource);
+    free_at(others, rules, asked, now)
+}
+
+fn same_time_another_day(agendas: &[Agenda<'_>], rules: &Rules, asked: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Slot> {
+    let Some(zone) = agendas.first().map(|agenda| agenda.zone) else { return Vec::new() };
+    let local = utc_to_local(asked, zone);
+    (1..=DAYS_AHEAD)
+        .filter_map(|days| local.checked_add_days(Days::new(days)))
+        .filter_map(|local| instants_showing(local, zone).find_map(|start| free_at(agendas, rules, start, now)))
+        .collect()
+}
+
+/// The next `limit` distinct starts after `asked`, or after the notice when that is later. One more is taken, because
+/// the first may be the asked time with another resource.
+fn soonest(agendas: &[Agenda<'_>], rules: &Rules, asked: DateTime<Utc>, now: DateTime<Utc>, limit: usize) -> Vec<Slot> {
+    let mut from = asked.max(now);
+    let Some(end) = from.checked_add_days(Days::new(DAYS_AHEAD)) else { return Vec::new() };
+    let enough = limit.saturating_add(1).saturating_mul(agendas.len());
+    let mut found: Vec<Slot> = Vec::new();
+    // Mostly the first day has enough.
+    while let Some(day) = Interval::new(from, end.min(from + TimeDelta::days(1))) {
+        found.extend(slots(agendas, rules, day, now, enough, false));
+        found.dedup_by_key(|slot| slot.interval.start());
+        if found.len() > limit {
+            break;
+        }
+        from = day.end();
+    }
+    found.retain(|slot| slot.interval.start() != asked);
+    found
+}
+
+fn free_at<'a>(
+    agendas: impl IntoIterator<Item = &'a Agenda<'a>>,
+    rules: &Rules,
+    start: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<Slot> {
+    let free = agendas.into_iter().find(|agenda| check(agenda, rules, start, now).is_ok())?;
+    let interval = Interval::new(start, start.checked_add_signed(rules.duration)?)?;
+    Some(Slot { interval, resource: free.resource })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::availability::WeeklyHours;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn resource(number: u128) -> ResourceId {
+        ResourceId::new(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn each_kind_of_alternative_has_its_turn() {
+        let hours: WeeklyHours =
+            serde_json::from_str(r#"{"mon":[["09:00","17:00"]],"tue":[["09:00","17:00"]]}"#).unwrap();
+        let asked = at("2026-11-23T10:00:00Z");
+        let busy = [Interval::new(asked, asked + TimeDelta::hours(1)).unwrap()];
+        let anna = Agenda {
+            resource: resource(1),
+            zone: Tz::UTC,
+            hours: &hours,
+            capacity: 1,
+            busy: &busy,
+            claims: &[],
+            coverage: None,
+        };
+        let ben = Agenda { resource: resource(2), busy: &[], ..anna };
+        let rules = Rules::lasting(TimeDelta::minutes(30));
+        let now = at("2026-11-23T08:00:00Z");
+
+        let offered = alternatives(&[ben, anna], &rules, asked, Some(anna.resource), now, 4);
+        let shown: Vec<_> = offered.iter().map(|slot| (slot.interval.start(), slot.resource)).collect();
+        assert_eq!(
+            shown,
+            [
+                (asked, ben.resource),
+                (at("2026-11-23T10:15:00Z"), ben.resource),
+                (at("2026-11-24T10:00:00Z"), anna.resource),
+                (at("2026-11-23T10:30:00Z"), ben.resource),
+            ]
+        );
+    }
+
+    #[test]
+    fn alternatives_are_free_and_distinct() {
+        let hours = WeeklyHours::always();
+        let asked = at("2026-11-23T10:00:00Z");
+        let claims = [Interval::new(asked, asked + TimeDelta::days(2)).unwrap()];
+        let agenda = Agenda {
+            resource: resource(1),
+            zone: Tz::Europe__Berlin,
+            hours: &hours,
+            capacity: 1,
+            busy: &[],
+            claims: &claims,
+            coverage: None,
+        };
+        let rules = Rules::lasting(TimeDelta::minutes(30));
+        let offered = alternatives(&[agenda], &rules, asked, None, asked, 6);
+        assert_eq!(offered.len(), 6);
+        for (index, slot) in offered.iter().enumerate() {
+            assert_eq!(check(&agenda, &rules, slot.interval.start(), asked), Ok(()));
+            assert!(offered[..index].iter().all(|earlier| earlier.interval.start() != slot.interval.start()));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Limits that types do not say.
+
+use std::{fmt::Display, ops::RangeInclusive};
+
+use url::{Host, Url};
+
+use super::Config;
+
+/// A setting outside its limits.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) key: &'static str,
+    pub(super) expected: String,
+}
+
+const DAY_S: u32 = 86_400;
+
+impl Config {
+    /// Finds the first setting that is outside its limits or contradicts another.
+    pub(super) fn check(&self) -> Result<(), Refused> {
+        let Self { database, http, google, sync, booking, outbox, .. } = self;
+        within("database.connections_max", database.connections_max, 1..=1_000)?;
+        within("database.acquire_timeout_s", database.acquire_timeout_s, 1..=60)?;
+        within("http.body_max_bytes", http.body_max_bytes, 1_024..=16 * 1024 * 1024)?;
+        within("http.header_read_timeout_s", http.header_read_timeout_s, 1..=60)?;
+        within("http.request_timeout_s", http.request_timeout_s, 1..=300)?;
+        within("http.connections_max", http.connections_max, 1..=1_000_000)?;
+        within("google.request_timeout_s", google.request_timeout_s, 1..=300)?;
+        within("google.account_calls_per_minute", google.account_calls_per_minute, 1..=1_000_000)?;
+        within("google.project_calls_per_minute", google.project_calls_per_minute, 1..=1_000_000)?;
+        within("sync.horizon_days", sync.horizon_days, 1..=1_100)?;
+        within("sync.coverage_back_days", sync.coverage_back_days, 1..=366)?;
+        within("sync.concurrency", sync.concurrency, 1..=256)?;
+        within("sync.poll_watched_s", sync.poll_watched_s, 1..=DAY_S)?;
+        within("sync.poll_unwatched_s", sync.poll_unwatched_s, 1..=DAY_S)?;
+        within("sync.lease_s", sync.lease_s, 5..=3_600)?;
+        within("sync.page_size", sync.page_size, 1..=2_500)?;
+        within("sync.channel_ttl_s", sync.channel_ttl_s, 60..=30 * DAY_S)?;
+        within("sync.write_rows_max", sync.write_rows_max, 1..=2_500)?;
+        within("booking.verify_deadline_ms", booking.verify_deadline_ms, 0..=10_000)?;
+        within("outbox.concurrency", outbox.concurrency, 1..=1_000)?;
+        within("outbox.poll_s", outbox.poll_s, 1..=3_600)?;
+        within("outbox.attempts_max", outbox.attempts_max, 1..=1_000)?;
+        within("outbox.lease_s", outbox.lease_s, 5..=3_600)?;
+
+        // Otherwise a second node would start a delivery that the first is still waiting for.
+        if outbox.lease_s <= google.request_timeout_s {
+            let expected =
+                format!("expected more than google.request_timeout_s, which is {}", google.request_timeout_s);
+            return Err(Refused { key: "outbox.lease_s", expected });
+        }
+
+        for (key, url) in [
+            ("google.api_base_url", &google.api_base_url),
+            ("google.auth_url", &google.auth_url),
+            ("google.token_url", &google.token_url),
+            ("google.revoke_url", &google.revoke_url),
+            ("google.userinfo_url", &google.userinfo_url),
+        ] {
+            secure(key, url)?;
+        }
+        if let Some(url) = &google.push_url {
+            secure("google.push_url", url)?;
+        }
+        if let Some(url) = &http.public_url {
+            secure("http.public_url", url)?;
+            if url.path() != "/" || url.query().is_some() {
+                let expected = "expected a URL without path, such as https://slotd.example".to_owned();
+                return Err(Refused { key: "http.public_url", expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within<T: PartialOrd + Display + Copy>(
+    key: &'static str,
+    value: T,
+    limits: RangeInclusive<T>,
+) -> Result<(), Refused> {
+    if limits.contains(&value) {
+        return Ok(());
+    }
+    Err(Refused { key, expected: format!("expected {} to {}", limits.start(), limits.end()) })
+}
+
+/// Tokens and personal data travel to these URLs, so anything but this machine needs TLS.
+fn secure(key: &'static str, url: &Url) -> Result<(), Refused> {
+    let local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "https" || (url.scheme() == "http" && local) {
+        return Ok(());
+    }
+    Err(Refused { key, expected: "expected an https URL, or http on the loopback interface".to_owned() })
+}

@@ -1,0 +1,270 @@
+//! The sections of the settings, each beside its defaults. Units are part of the names.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::types::{CronExpression, DatabaseUrl};
+
+/// Where everything is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:PATH`, or `postgres://USER@HOST/DATABASE` when several nodes share the work.
+    pub url: DatabaseUrl,
+    /// A file with the URL, for one that holds a password. It wins over `url`.
+    pub url_file: Option<PathBuf>,
+    /// Most connections that read at once (SQLite), or connections in all (PostgreSQL).
+    pub connections_max: u32,
+    /// Longest wait for a free connection.
+    pub acquire_timeout_s: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: DatabaseUrl::new("sqlite:slotd.db").expect("a valid default"),
+            url_file: None,
+            connections_max: 16,
+            acquire_timeout_s: 5,
+        }
+    }
+}
+
+/// The public listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where to listen. TLS is the business of a proxy in front.
+    pub bind: SocketAddr,
+    /// How the world reaches this listener; links and OAuth redirects begin with it. Without it, `http://` and `bind`.
+    pub public_url: Option<Url>,
+    /// Largest body of a request.
+    pub body_max_bytes: usize,
+    /// Longest time for a client to send its headers.
+    pub header_read_timeout_s: u32,
+    /// Longest time for an answer.
+    pub request_timeout_s: u32,
+    /// Most connections at once; further ones wait to be accepted.
+    pub connections_max: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            body_max_bytes: 64 * 1024,
+            header_read_timeout_s: 10,
+            request_timeout_s: 30,
+            connections_max: 10_000,
+        }
+    }
+}
+
+/// The listener for Prometheus, apart from the public one so that figures are not published by mistake.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where to listen.
+    pub bind: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+/// The encryption keys.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The key file, readable by its owner alone. systemd's credential `keys` stands in when it is not set.
+    pub file: Option<PathBuf>,
+}
+
+/// Google's endpoints, the OAuth client and quotas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Google {
+    /// Root of the Calendar API.
+    pub api_base_url: Url,
+    /// The consent page.
+    pub auth_url: Url,
+    /// Exchanges codes and refresh tokens.
+    pub token_url: Url,
+    /// Gives grants back.
+    pub revoke_url: Url,
+    /// Tells whose account was connected.
+    pub userinfo_url: Url,
+    /// The OAuth client of type "web application".
+    pub client_id: Option<String>,
+    /// A file with the client's secret. systemd's credential `google_client_secret` stands in when it is not set.
+    pub client_secret_file: Option<PathBuf>,
+    /// Where Google can reach this server with its notifications. Without it, calendars are polled.
+    pub push_url: Option<Url>,
+    /// Longest time for one call.
+    pub request_timeout_s: u32,
+    /// Calls per minute for one account. Google allows 600.
+    pub account_calls_per_minute: u32,
+    /// Calls per minute of this process. Google allows 10,000 for a project; share them among the nodes.
+    pub project_calls_per_minute: u32,
+}
+
+impl Default for Google {
+    fn default() -> Self {
+        let url = |text: &str| Url::parse(text).expect("a valid default");
+        Self {
+            api_base_url: url("https://www.googleapis.com/calendar/v3"),
+            auth_url: url("https://accounts.google.com/o/oauth2/v2/auth"),
+            token_url: url("https://oauth2.googleapis.com/token"),
+            revoke_url: url("https://oauth2.googleapis.com/revoke"),
+            userinfo_url: url("https://openidconnect.googleapis.com/v1/userinfo"),
+            client_id: None,
+            client_secret_file: None,
+            push_url: None,
+            request_timeout_s: 30,
+            account_calls_per_minute: 500,
+            project_calls_per_minute: 8_000,
+        }
+    }
+}
+
+/// Mirroring of calendars.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sync {
+    /// How far ahead of today recurring events are expanded; beyond it the answer is "unknown".
+    pub horizon_days: u32,
+    /// How far back from today.
+    pub coverage_back_days: u32,
+    /// Calendars that this node mirrors at once.
+    pub concurrency: u32,
+    /// How often a calendar with a live notification channel is looked at nevertheless.
+    pub poll_watched_s: u32,
+    /// How often a calendar without one is looked at.
+    pub poll_unwatched_s: u32,
+    /// How long a node may keep a calendar to itself without a sign of life.
+    pub lease_s: u32,
+    /// Events asked for per page. Google gives at most 2,500.
+    pub page_size: u32,
+    /// Lifetime asked for a notification channel.
+    pub channel_ttl_s: u32,
+    /// Most rows written in one transaction, so that bookings need not wait for a long sync.
+    pub write_rows_max: u32,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            horizon_days: 400,
+            coverage_back_days: 35,
+            concurrency: 8,
+            poll_watched_s: 4 * 3600,
+            poll_unwatched_s: 300,
+            lease_s: 60,
+            page_size: 2_500,
+            channel_ttl_s: 7 * 86_400,
+            write_rows_max: 500,
+        }
+    }
+}
+
+/// Taking bookings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Booking {
+    /// How long a booking waits for a fresh look at Google when the mirror is stale.
+    pub verify_deadline_ms: u32,
+}
+
+impl Default for Booking {
+    fn default() -> Self {
+        Self { verify_deadline_ms: 300 }
+    }
+}
+
+/// Deliveries to Google and elsewhere, after the booking has been answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbox {
+    /// Deliveries in flight on this node.
+    pub concurrency: u32,
+    /// How long a node may keep a delivery to itself. It must exceed the slowest delivery.
+    pub lease_s: u32,
+    /// How often to look for due deliveries when nothing wakes the worker.
+    pub poll_s: u32,
+    /// Attempts before a delivery is set aside for the operator.
+    pub attempts_max: u32,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self { concurrency: 16, lease_s: 60, poll_s: 5, attempts_max: 20 }
+    }
+}
+
+/// When maintenance runs: cron expressions of six fields (second, minute, hour, day of month, month, day of week), UTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jobs {
+    /// Renews notification channels that end soon.
+    pub renew_channels: CronExpression,
+    /// Moves the horizon of every calendar forward.
+    pub extend_horizon: CronExpression,
+    /// Deletes what is no longer needed.
+    pub purge: CronExpression,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        let cron = |text: &str| text.parse().expect("a valid default");
+        Self {
+            renew_channels: cron("0 */10 * * * *"),
+            extend_horizon: cron("0 17 2 * * *"),
+            purge: cron("0 47 3 * * *"),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// Levels by target, such as `info,slotd::sync=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, filter: "info".to_owned() }
+    }
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl LogFormat {
+    /// Whether lines are JSON, when it does not depend on the terminal.
+    #[must_use]
+    pub fn json(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Text => Some(false),
+            Self::Json => Some(true),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Values that are checked when they are read.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use url::Url;
+
+/// Where the database is. A password in it is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// Takes `sqlite:PATH`, `postgres://…` or `postgresql://…`; the error says what is expected and never quotes the URL.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        let postgres = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+        let sqlite = text.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty());
+        if sqlite || (postgres && Url::parse(text).is_ok()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected sqlite:PATH or postgres://USER@HOST/DATABASE")
+        }
+    }
+
+    /// The whole URL, with its password.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it names a PostgreSQL server.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        self.0.starts_with("postgres")
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_postgres() {
+            return f.write_str(&self.0);
+        }
+        let Ok(mut url) = Url::parse(&self.0) else { return f.write_str("postgres://…") };
+        let hidden = url.password().is_none() || url.set_password(Some("***")).is_ok();
+        // A password may also be given as a parameter.
+        url.set_query(None);
+        if hidden { fmt::Display::fmt(&url, f) } else { f.write_str("postgres://…") }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for DatabaseUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DatabaseUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// A schedule in cron's notation with a leading field for seconds, read in UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CronExpression(cron::Schedule);
+
+impl CronExpression {
+    /// The schedule, to ask for its next instants.
+    #[must_use]
+    pub fn schedule(&self) -> &cron::Schedule {
+        &self.0
+    }
+}
+
+impl FromStr for CronExpression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            "expected six fields, second minute hour day-of-month month day-of-week, such as \"0 30 3 * * *\"";
+        if text.split_whitespace().count() != 6 {
+            return Err(expected.to_owned());
+        }
+        cron::Schedule::from_str(text).map(Self).map_err(|error| format!("{expected}: {error}"))
+    }
+}
+
+impl Serialize for CronExpression {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.source())
+    }
+}
+
+impl<'de> Deserialize<'de> for CronExpression {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_password_is_shown_nowhere() {
+        let url = DatabaseUrl::new("postgres://slotd:hunter2@db.example/slotd?password=hunter2").unwrap();
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "postgres://slotd:***@db.example/slotd postgres://slotd:***@db.example/slotd"
+        );
+        assert!(url.reveal().contains("hunter2"));
+    }
+
+    #[test]
+    fn only_the_two_engines_are_taken() {
+        assert!(DatabaseUrl::new("sqlite:/var/lib/slotd/slotd.db").is_ok());
+        for other in ["mysql://host/db", "slotd.db", "sqlite:", "postgres:host"] {
+            assert!(DatabaseUrl::new(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_cron_expression_has_six_fields() {
+        assert!("0 30 3 * * *".parse::<CronExpression>().is_ok());
+        for other in ["30 3 * * *", "0 30 3 * * * 2027", "0 61 * * * *", "daily"] {
+            let refused = other.parse::<CronExpression>().unwrap_err();
+            assert!(refused.contains("six fields"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The tenants and their keys.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse, to_json};
+use crate::{
+    availability::WeeklyHours,
+    crypto::BusinessKeys,
+    domain::BusinessId,
+};
+
+/// A tenant: one shop, practice or salon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Business {
+    /// Its id.
+    pub id: BusinessId,
+    /// As its customers know it.
+    pub name: String,
+    /// Where its clocks are.
+    pub time_zone: Tz,
+    /// ISO 3166-1 alpha-2: how phone numbers without a country code are read.
+    pub region: String,
+    /// When it is open, unless a resource has hours of its own.
+    pub hours: WeeklyHours,
+    /// Template of the calendar event's title.
+    pub event_title: String,
+    /// Template of the calendar event's description.
+    pub event_body: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    time_zone: String,
+    region: String,
+    hours: String,
+    event_title: String,
+    event_body: String,
+    created_at: i64,
+}
+
+const T: &str = "business";
+const INSERT: Sql = Sql::same(
+    "INSERT INTO business (id, name, time_zone, region, hours, event_title, event_body, wrapped_keys, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+);
+const SELECT: Sql = Sql::same(
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, created_at FROM business WHERE id = $1",
+);
+const LIST: Sql = Sql::same(
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, created_at
+       FROM business WHERE id > $1 ORDER BY id LIMIT $2",
+);
+const UPDATE: Sql = Sql::same(
+    "UPDATE business SET name = $2, time_zone = $3, region = $4, hours = $5, event_title = $6, event_body = $7
+      WHERE id = $1",
+);
+const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
+pub(super) const STATEMENTS: &[(&str, Sql)] =
+    &[("INSERT", INSERT), ("SELECT", SELECT), ("LIST", LIST), ("UPDATE", UPDATE), ("KEYS", KEYS)];
+
+impl TryFrom<Row> for Business {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: parse(T, "id", &row.id)?,
+            name: row.name,
+            time_zone: parse(T, "time_zone", &row.time_zone)?,
+            region: row.region,
+            hours: json(T, "hours", &row.hours)?,
+            event_title: row.event_title,
+            event_body: row.event_body,
+            created_at: instant(T, "created_at", row.created_at)?,
+        })
+    }
+}
+
+/// Reads and unwraps the keys of a business.
+pub(super) async fn load_keys(tx: &mut Tx, business: BusinessId) -> Result<BusinessKeys> {
+    let row: Option<(Vec<u8>,)> = fetch!(fetch_optional, tx, KEYS, business.to_string())?;
+    let (wrapped,) = row.ok_or(Error::NoBusiness)?;
+    Ok(BusinessKeys::unwrap(&wrapped, tx.store().master(), business)?)
+}
+
+impl Tx {
+    /// Adds a business, with fresh keys of its own.
+    pub async fn insert_business(&mut self, business: &Business) -> Result<()> {
+        let keys = BusinessKeys::generate(&**self.chance());
+        let wrapped = keys.wrap(self.store().master(), business.id, &**self.chance());
+        execute!(
+            self,
+            INSERT,
+            business.id.to_string(),
+            &business.name,
+            business.time_zone.name(),
+            &business.region,
+            to_json(T, "hours", &business.hours)?,
+            &business.event_title,
+            &business.event_body,
+            &wrapped,
+            micros(business.created_at),
+        )?;
+        Ok(())
+    }
+
+    /// The business with this id.
+    pub async fn business(&mut self, id: BusinessId) -> Result<Option<Business>> {
+        let row: Option<Row> = fetch!(fetch_optional, self, SELECT, id.to_string())?;
+        row.map(Business::try_from).transpose()
+    }
+
+    /// Up to `limit` businesses in the order of their ids, after `after`.
+    pub async fn businesses(&mut self, after: Option<BusinessId>, limit: u32) -> Result<Vec<Business>> {
+        let after = after.map(|id| id.to_string()).unwrap_or_default();
+        let rows: Vec<Row> = fetch!(fetch_all, self, LIST, &after, i64::from(limit))?;
+        rows.into_iter().map(Business::try_from).collect()
+    }
+
+    /// Saves what may change of a business.
+    pub async fn update_business(&mut self, business: &Business) -> Result<()> {
+        execute!(
+            self,
+            UPDATE,
+            business.id.to_string(),
+            &business.name,
+            business.time_zone.name(),
+            &business.region,
+            to_json(T, "hours", &business.hours)?,
+            &business.event_title,
+            &business.event_body,
+        )?;
+        Ok(())
+    }
+}

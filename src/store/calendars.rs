@@ -1,0 +1,251 @@
+//! Mirrored calendars: whom they concern and how their mirror stands.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use crate::{
+    crypto::Cell,
+    domain::{AccountId, BusinessId, CalendarId, Interval, ResourceId},
+};
+
+/// A mirrored calendar.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    /// The tenant.
+    pub business: BusinessId,
+    /// slotd's id of it.
+    pub id: CalendarId,
+    /// Through which account it is read.
+    pub account: AccountId,
+    /// Google's id of it; of a primary calendar, the account's e-mail address.
+    pub google_id: String,
+    /// Its title in Google.
+    pub summary: String,
+    /// In which its all-day events lie.
+    pub time_zone: Tz,
+    /// Google's word for what the account may do with it.
+    pub access_role: String,
+    /// Whom it concerns.
+    pub resource: Option<ResourceId>,
+    /// Whether its events make the resource busy.
+    pub blocks: bool,
+    /// Whether bookings of the resource are written to it.
+    pub target: bool,
+    /// How its mirror stands.
+    pub mirror: Mirror,
+}
+
+/// How the mirror of a calendar stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mirror {
+    /// Rises with each visible change.
+    pub version: i64,
+    /// Which staged rows are served.
+    pub generation: i64,
+    /// Where the next incremental pass begins; none before the first full sync.
+    pub sync_token: Option<String>,
+    /// The start of the last successful pass.
+    pub as_of: Option<DateTime<Utc>>,
+    /// The time for which the mirror knows everything.
+    pub coverage: Option<Interval>,
+    /// Items that could only be read in part.
+    pub odd_events: i64,
+    /// Items read by the pass under way.
+    pub synced_events: i64,
+    /// A push came that no pass has answered yet.
+    pub pushed: bool,
+    /// When Google is looked at next.
+    pub due_at: DateTime<Utc>,
+    /// Failed passes in a row.
+    pub failures: i64,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// Whether Google can push for it.
+    pub watchable: bool,
+    /// A live channel's end, when there is one.
+    pub watched_until: Option<DateTime<Utc>>,
+}
+
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    business_id: String,
+    id: String,
+    account_id: String,
+    google_id: String,
+    summary: Vec<u8>,
+    time_zone: String,
+    access_role: String,
+    resource_id: Option<String>,
+    blocks: i64,
+    target: i64,
+    version: i64,
+    generation: i64,
+    sync_token: Option<String>,
+    as_of: Option<i64>,
+    covered_from: Option<i64>,
+    covered_to: Option<i64>,
+    odd_events: i64,
+    synced_events: i64,
+    dirty: i64,
+    seen: i64,
+    due_at: i64,
+    failures: i64,
+    last_error: Option<String>,
+    watchable: i64,
+    watched_until: Option<i64>,
+}
+
+const T: &str = "calendar";
+const INSERT: Sql = Sql::same(
+    "INSERT INTO calendar (business_id, id, account_id, google_id, summary, time_zone, access_role, resource_id, blocks,
+                           target, version, generation, longest_us, odd_events, synced_events, dirty, seen, due_at,
+                           lease_until, fence, failures, watchable, watch_due_at, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, 0, 0, 0, 0, $11, 0, 0, 0, 1, $11, $11)",
+);
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT c.business_id, c.id, c.account_id, c.google_id, c.summary, c.time_zone, c.access_role,
+                    c.resource_id, c.blocks, c.target, c.version, c.generation, c.sync_token, c.as_of, c.covered_from,
+                    c.covered_to, c.odd_events, c.synced_events, c.dirty, c.seen, c.due_at, c.failures, c.last_error,
+                    c.watchable,
+                    (SELECT MAX(w.expires_at) FROM channel w
+                      WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until
+               FROM calendar c WHERE ",
+            $condition
+        )
+    };
+}
+const LIST: Sql = Sql::same(select!("c.business_id = $1 ORDER BY c.id"));
+const SELECT: Sql = Sql::same(select!("c.business_id = $1 AND c.id = $2"));
+const ASSIGN: Sql = Sql::same(
+    "UPDATE calendar SET resource_id = $3, blocks = $4, target = $5, version = version + 1
+      WHERE business_id = $1 AND id = $2",
+);
+const WAKE: Sql = Sql::same(
+    "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3
+      WHERE business_id = $1 AND id = $2",
+);
+pub(super) const STATEMENTS: &[(&str, Sql)] =
+    &[("INSERT", INSERT), ("LIST", LIST), ("SELECT", SELECT), ("ASSIGN", ASSIGN), ("WAKE", WAKE)];
+
+fn cell(business: BusinessId, row: &str) -> Cell<'_> {
+    Cell { business, table: T, column: "summary", row }
+}
+
+impl Tx {
+    pub(super) async fn read_calendar(&mut self, row: Row) -> Result<Calendar> {
+        let business = parse(T, "business_id", &row.business_id)?;
+        let keys = self.keys(business).await?;
+        let summary = String::from_utf8(keys.data.open(&cell(business, &row.id), &row.summary)?.to_vec())
+            .map_err(|error| Error::Corrupt { table: T, column: "summary", why: error.to_string() })?;
+        let time = |column, micros: Option<i64>| micros.map(|at| instant(T, column, at)).transpose();
+        let (from, to) = (time("covered_from", row.covered_from)?, time("covered_to", row.covered_to)?);
+        Ok(Calendar {
+            business,
+            id: parse(T, "id", &row.id)?,
+            account: parse(T, "account_id", &row.account_id)?,
+            google_id: row.google_id,
+            summary,
+            time_zone: parse(T, "time_zone", &row.time_zone)?,
+            access_role: row.access_role,
+            resource: row.resource_id.map(|id| parse(T, "resource_id", &id)).transpose()?,
+            blocks: row.blocks == 1,
+            target: row.target == 1,
+            mirror: Mirror {
+                version: row.version,
+                generation: row.generation,
+                sync_token: row.sync_token,
+                as_of: time("as_of", row.as_of)?,
+                coverage: from.zip(to).and_then(|(from, to)| Interval::new(from, to)),
+                odd_events: row.odd_events,
+                synced_events: row.synced_events,
+                pushed: row.dirty > row.seen,
+                due_at: instant(T, "due_at", row.due_at)?,
+                failures: row.failures,
+                last_error: row.last_error,
+                watchable: row.watchable == 1,
+                watched_until: time("watched_until", row.watched_until)?,
+            },
+        })
+    }
+
+    /// Adds a calendar whose first sync is due at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] when the account has it already, or the resource has another target.
+    pub async fn insert_calendar(&mut self, calendar: &Calendar) -> Result<()> {
+        let keys = self.keys(calendar.business).await?;
+        let id = calendar.id.to_string();
+        let summary = keys.data.seal(&cell(calendar.business, &id), calendar.summary.as_bytes(), &**self.chance());
+        let now = micros(self.now());
+        execute!(
+            self,
+            INSERT,
+            calendar.business.to_string(),
+            &id,
+            calendar.account.to_string(),
+            &calendar.google_id,
+            &summary,
+            calendar.time_zone.name(),
+            &calendar.access_role,
+            calendar.resource.map(|id| id.to_string()),
+            i64::from(calendar.blocks),
+            i64::from(calendar.target),
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Every calendar of a business, oldest first.
+    pub async fn calendars(&mut self, business: BusinessId) -> Result<Vec<Calendar>> {
+        let rows: Vec<Row> = fetch!(fetch_all, self, LIST, business.to_string())?;
+        let mut calendars = Vec::with_capacity(rows.len());
+        for row in rows {
+            calendars.push(self.read_calendar(row).await?);
+        }
+        Ok(calendars)
+    }
+
+    /// The calendar with this id.
+    pub async fn calendar(&mut self, business: BusinessId, id: CalendarId) -> Result<Option<Calendar>> {
+        let row: Option<Row> = fetch!(fetch_optional, self, SELECT, business.to_string(), id.to_string())?;
+        match row {
+            Some(row) => self.read_calendar(row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Says whom a calendar concerns, whether it blocks, and whether bookings go there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exists`] when the resource has another target.
+    pub async fn assign_calendar(
+        &mut self,
+        business: BusinessId,
+        id: CalendarId,
+        resource: Option<ResourceId>,
+        blocks: bool,
+        target: bool,
+    ) -> Result<()> {
+        execute!(
+            self,
+            ASSIGN,
+            business.to_string(),
+            id.to_string(),
+            resource.map(|id| id.to_string()),
+            i64::from(blocks),
+            i64::from(target),
+        )?;
+        Ok(())
+    }
+
+    /// Asks for a pass over a calendar, now. Any number of such wishes before it begins are one.
+    pub async fn wake_calendar(&mut self, business: BusinessId, id: CalendarId) -> Result<bool> {
+        let now = micros(self.now());
+        Ok(execute!(self, WAKE, business.to_string(), id.to_string(), now)? > 0)
+    }
+}

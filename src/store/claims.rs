@@ -1,0 +1,265 @@
+//! What bookings occupy, and the steps that led there.
+
+use chrono::{DateTime, Utc};
+
+use super::{Error, Result, Sql, Tx, bookings::Booking, execute, fetch, instant, micros, parse};
+use crate::domain::{BookingId, BusinessId, Interval, ResourceId, booking::State};
+
+/// What a booking occupies of one resource: its time and its buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Of which resource.
+    pub resource: ResourceId,
+    /// By which booking.
+    pub booking: BookingId,
+    /// When.
+    pub interval: Interval,
+}
+
+/// What happened to a booking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It was made.
+    Created,
+    /// Its time or resource changed.
+    Rescheduled,
+    /// Its details changed.
+    Edited,
+    /// It was called off.
+    Cancelled,
+    /// It meets another claim, because the owner put it there.
+    Conflict,
+}
+
+impl Step {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Rescheduled => "rescheduled",
+            Self::Edited => "edited",
+            Self::Cancelled => "cancelled",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Through the API.
+    Receptionist,
+    /// In Google.
+    Owner,
+}
+
+impl Source {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Receptionist => "receptionist",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+/// One step of a booking's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryStep {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What happened, in a word.
+    pub what: String,
+    /// Who did it: `receptionist`, `owner` or `slotd`.
+    pub source: String,
+    /// The state after it.
+    pub state: String,
+    /// The time after it.
+    pub interval: Interval,
+}
+
+const T: &str = "claim";
+/// A claim is never longer than this (the tables check it), so an overlapping one begins no earlier.
+const LONGEST_US: i64 = 7 * 24 * 3600 * 1_000_000;
+
+/// With the constraint behind it: on PostgreSQL `DO NOTHING` instead of a deadlock or an error, which costs seconds under
+/// contention; on SQLite the trigger aborts the statement.
+const INSERT: Sql = Sql::same(
+    "INSERT INTO claim (business_id, resource_id, booking_id, start_at, end_at, active, exclusive, forced, expires_at)
+     VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8) ON CONFLICT DO NOTHING",
+);
+const DELETE: Sql = Sql::same("DELETE FROM claim WHERE business_id = $1 AND booking_id = $2");
+const END: Sql = Sql::same("UPDATE claim SET active = 0 WHERE business_id = $1 AND booking_id = $2");
+const OF_BOOKING: Sql =
+    Sql::same("SELECT resource_id FROM claim WHERE business_id = $1 AND booking_id = $2 ORDER BY resource_id");
+/// The active claims of a resource that meet a window. Also what the check under the lock reads.
+pub const OVERLAPPING: Sql = Sql::same(
+    "SELECT resource_id, booking_id, start_at, end_at FROM claim
+      WHERE business_id = $1 AND resource_id = $2 AND active = 1
+        AND start_at < $4 AND start_at > $3 - 604800000000 AND end_at > $3
+        AND (expires_at IS NULL OR expires_at > $5)
+      ORDER BY start_at",
+);
+const OVERLAPPING_ANY: Sql = Sql::same(
+    "SELECT resource_id, booking_id, start_at, end_at FROM claim
+      WHERE business_id = $1 AND active = 1
+        AND start_at < $3 AND start_at > $2 - 604800000000 AND end_at > $2
+        AND (expires_at IS NULL OR expires_at > $4)
+      ORDER BY start_at",
+);
+/// Holds that ran out lose their claim before anybody checks against it.
+const EXPIRE: Sql = Sql::same(
+    "UPDATE claim SET active = 0
+      WHERE business_id = $1 AND resource_id = $2 AND active = 1 AND expires_at IS NOT NULL AND expires_at <= $3",
+);
+const HISTORY: Sql = Sql::same(
+    "INSERT INTO booking_history (business_id, booking_id, step, at, what, source, state, start_at, end_at)
+     VALUES ($1, $2, (SELECT COALESCE(MAX(step), 0) + 1 FROM booking_history h
+                       WHERE h.business_id = $1 AND h.booking_id = $2), $3, $4, $5, $6, $7, $8)",
+);
+const STEPS: Sql = Sql::same(
+    "SELECT at, what, source, state, start_at, end_at FROM booking_history
+      WHERE business_id = $1 AND booking_id = $2 ORDER BY step",
+);
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("INSERT", INSERT),
+    ("DELETE", DELETE),
+    ("END", END),
+    ("OF_BOOKING", OF_BOOKING),
+    ("OVERLAPPING", OVERLAPPING),
+    ("OVERLAPPING_ANY", OVERLAPPING_ANY),
+    ("EXPIRE", EXPIRE),
+    ("HISTORY", HISTORY),
+    ("STEPS", STEPS),
+];
+
+fn interval(table: &'static str, start: i64, end: i64) -> Result<Interval> {
+    let empty = || Error::Corrupt { table, column: "end_at", why: "it ends before it starts".into() };
+    Interval::new(instant(table, "start_at", start)?, instant(table, "end_at", end)?).ok_or_else(empty)
+}
+
+impl Tx {
+    /// Claims `resource` for a booking, buffers included.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overlap`] when an exclusive claim that is not forced would meet another.
+    pub async fn insert_claim(
+        &mut self,
+        booking: &Booking,
+        resource: ResourceId,
+        exclusive: bool,
+        forced: bool,
+    ) -> Result<()> {
+        let claim = crate::domain::booking::claim(booking.interval, booking.buffer_before, booking.buffer_after);
+        let claim = claim.filter(|claim| claim.duration().num_microseconds().is_some_and(|us| us <= LONGEST_US));
+        let claim = claim.ok_or_else(|| Error::Corrupt {
+            table: T,
+            column: "end_at",
+            why: "a claim may not last longer than a week".into(),
+        })?;
+        let expires = match booking.state {
+            State::Held { until } => Some(micros(until)),
+            _ => None,
+        };
+        let inserted = execute!(
+            self,
+            INSERT,
+            booking.business.to_string(),
+            resource.to_string(),
+            booking.id.to_string(),
+            micros(claim.start()),
+            micros(claim.end()),
+            i64::from(exclusive),
+            i64::from(forced),
+            expires,
+        )?;
+        if inserted == 0 { Err(Error::Overlap) } else { Ok(()) }
+    }
+
+    /// Removes the claims of a booking, to make new ones.
+    pub async fn delete_claims(&mut self, booking: &Booking) -> Result<()> {
+        execute!(self, DELETE, booking.business.to_string(), booking.id.to_string())?;
+        Ok(())
+    }
+
+    /// Ends the claims of a booking that is over, and keeps what they were.
+    pub async fn end_claims(&mut self, booking: &Booking) -> Result<()> {
+        execute!(self, END, booking.business.to_string(), booking.id.to_string())?;
+        Ok(())
+    }
+
+    /// The resources that a booking claims or claimed.
+    pub async fn claimed_resources(&mut self, business: BusinessId, booking: BookingId) -> Result<Vec<ResourceId>> {
+        let rows: Vec<(String,)> = fetch!(fetch_all, self, OF_BOOKING, business.to_string(), booking.to_string())?;
+        rows.iter().map(|(id,)| parse(T, "resource_id", id)).collect()
+    }
+
+    /// The claims that meet `window` at `now`, of one resource or of all, in the order of their starts.
+    pub async fn claims(
+        &mut self,
+        business: BusinessId,
+        resource: Option<ResourceId>,
+        window: Interval,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Claim>> {
+        let (business, from, to, now) =
+            (business.to_string(), micros(window.start()), micros(window.end()), micros(now));
+        let rows: Vec<(String, String, i64, i64)> = match resource {
+            Some(id) => fetch!(fetch_all, self, OVERLAPPING, &business, id.to_string(), from, to, now)?,
+            None => fetch!(fetch_all, self, OVERLAPPING_ANY, &business, from, to, now)?,
+        };
+        rows.into_iter()
+            .map(|(resource, booking, start, end)| {
+                Ok(Claim {
+                    resource: parse(T, "resource_id", &resource)?,
+                    booking: parse(T, "booking_id", &booking)?,
+                    interval: interval(T, start, end)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Ends the claims of holds that ran out at or before `now`.
+    pub async fn expire_claims(
+        &mut self,
+        business: BusinessId,
+        resource: ResourceId,
+        now: DateTime<Utc>,
+    ) -> Result<u64> {
+        execute!(self, EXPIRE, business.to_string(), resource.to_string(), micros(now))
+    }
+
+    /// Adds a step to a booking's history, as the booking is now.
+    pub async fn record_step(&mut self, booking: &Booking, what: Step, source: Source) -> Result<()> {
+        let now = micros(self.now());
+        execute!(
+            self,
+            HISTORY,
+            booking.business.to_string(),
+            booking.id.to_string(),
+            now,
+            what.as_str(),
+            source.as_str(),
+            booking.state.as_str(),
+            micros(booking.interval.start()),
+            micros(booking.interval.end()),
+        )?;
+        Ok(())
+    }
+
+    /// The history of a booking, oldest first.
+    pub async fn history(&mut self, business: BusinessId, booking: BookingId) -> Result<Vec<HistoryStep>> {
+        let rows: Vec<(i64, String, String, String, i64, i64)> =
+            fetch!(fetch_all, self, STEPS, business.to_string(), booking.to_string())?;
+        rows.into_iter()
+            .map(|(at, what, source, state, start, end)| {
+                Ok(HistoryStep {
+                    at: instant("booking_history", "at", at)?,
+                    what,
+                    source,
+                    state,
+                    interval: interval("booking_history", start, end)?,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! Deliveries owed to the outside, in the transaction of what caused them.
+//!
+//! A row says *what* is owed about *whom*, not how: the worker reads the present state when it delivers. So asking twice
+//! is one row with a higher revision, and a delivery that was overtaken by a change goes out once, as it is then.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use crate::domain::{BookingId, BusinessId, id::DeliveryId};
+
+/// A delivery that this node has taken on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The tenant.
+    pub business: BusinessId,
+    /// Its id.
+    pub id: DeliveryId,
+    /// Which booking's event Google is to be told of.
+    pub booking: BookingId,
+    /// Which asking this answers.
+    pub revision: i64,
+    /// Under which lease.
+    pub fence: i64,
+    /// Tries so far, this one included.
+    pub attempts: i64,
+}
+
+/// How many deliveries wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// To be sent.
+    pub waiting: i64,
+    /// Given up.
+    pub dead: i64,
+    /// When the longest waiting one was asked for.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+const T: &str = "outbox";
+const ASK: Sql = Sql::same(
+    "INSERT INTO outbox (business_id, id, kind, subject, revision, due_at, lease_until, fence, attempts, dead,
+                         created_at)
+     VALUES ($1, $2, 'google.event', $3, 1, $4, 0, 0, 0, 0, $4)
+     ON CONFLICT (business_id, kind, subject) DO UPDATE
+        SET revision = outbox.revision + 1, due_at = excluded.due_at, attempts = 0, dead = 0",
+);
+/// The attempt is counted before it is made, so a delivery that kills the process still runs out of attempts.
+const CLAIM: Sql = Sql {
+    sqlite: "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
+              WHERE (business_id, id) IN (
+                    SELECT business_id, id FROM outbox
+                     WHERE dead = 0 AND due_at <= $3 AND lease_until <= $1 ORDER BY due_at LIMIT $4)
+          RETURNING business_id, id, subject, revision, fence, attempts",
+    postgres: "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
+                WHERE (business_id, id) IN (
+                      SELECT business_id, id FROM outbox
+                       WHERE dead = 0 AND due_at <= $3 AND lease_until <= $1 ORDER BY due_at LIMIT $4
+                         FOR UPDATE SKIP LOCKED)
+            RETURNING business_id, id, subject, revision, fence, attempts",
+};
+const HELD: Sql = Sql {
+    sqlite: "SELECT fence FROM outbox WHERE business_id = $1 AND id = $2",
+    postgres: "SELECT fence FROM outbox WHERE business_id = $1 AND id = $2 FOR UPDATE",
+};
+const DONE: Sql =
+    Sql::same("DELETE FROM outbox WHERE business_id = $1 AND id = $2 AND fence = $3 AND revision = $4");
+const AGAIN: Sql = Sql::same(
+    "UPDATE outbox SET due_at = $4, lease_until = 0, last_error = $5 WHERE business_id = $1 AND id = $2 AND fence = $3",
+);
+const DEAD: Sql = Sql::same(
+    "UPDATE outbox SET dead = 1, lease_until = 0, last_error = $4 WHERE business_id = $1 AND id = $2 AND fence = $3",
+);
+const NEXT_DUE: Sql = Sql::same("SELECT MIN(due_at) FROM outbox WHERE dead = 0 AND lease_until <= $1");
+const DEPTH: Sql = Sql::same(
+    "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(dead), 0) AS BIGINT),
+            MIN(CASE WHEN dead = 0 THEN created_at END)
+       FROM outbox",
+);
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("ASK", ASK),
+    ("CLAIM", CLAIM),
+    ("HELD", HELD),
+    ("DONE", DONE),
+    ("AGAIN", AGAIN),
+    ("DEAD", DEAD),
+    ("NEXT_DUE", NEXT_DUE),
+    ("DEPTH", DEPTH),
+];
+
+impl Tx {
+    /// Owes Google the present state of a booking's event, from the commit of this transaction on.
+    pub async fn owe_event(&mut self, business: BusinessId, booking: BookingId) -> Result<()> {
+        let now = self.now();
+        let id: DeliveryId = DeliveryId::new(self.chance().uuid(now));
+        execute!(self, ASK, business.to_string(), id.to_string(), booking.to_string(), micros(now))?;
+        Ok(())
+    }
+
+    /// Takes up to `limit` due deliveries, each for `lease`. Deliver after committing, never before. One that is not
+    /// settled in time falls back to the queue.
+    pub async fn claim_deliveries(&mut self, lease: Duration, limit: usize) -> Result<Vec<Delivery>> {
+        let now = self.lease_time().await?;
+        let (until, due) = (micros(now + lease), micros(self.now()));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(String, String, String, i64, i64, i64)> =
+            fetch!(fetch_all, self, CLAIM, micros(now), until, due, limit)?;
+        rows.into_iter()
+            .map(|(business, id, booking, revision, fence, attempts)| {
+                Ok(Delivery {
+                    business: parse(T, "business_id", &business)?,
+                    id: parse(T, "id", &id)?,
+                    booking: parse(T, "subject", &booking)?,
+                    revision,
+                    fence,
+                    attempts,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether this node still has the delivery, which nobody else can take until this transaction ends.
+    pub async fn holds_delivery(&mut self, delivery: &Delivery) -> Result<bool> {
+        let row: Option<(i64,)> =
+            fetch!(fetch_optional, self, HELD, delivery.business.to_string(), delivery.id.to_string())?;
+        Ok(row.is_some_and(|(fence,)| fence == delivery.fence))
+    }
+
+    /// Ends a delivery, unless it was asked for again meanwhile: then it is due at once.
+    pub async fn delivered(&mut self, delivery: &Delivery) -> Result<()> {
+        let (business, id) = (delivery.business.to_string(), delivery.id.to_string());
+        let done = execute!(self, DONE, &business, &id, delivery.fence, delivery.revision)?;
+        if done == 0 {
+            let now = micros(self.now());
+            execute!(self, AGAIN, &business, &id, delivery.fence, now, None::<&str>)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a delivery back, to be tried again at `due_at`.
+    pub async fn deliver_later(&mut self, delivery: &Delivery, due_at: DateTime<Utc>, why: &str) -> Result<()> {
+        let (business, id) = (delivery.business.to_string(), delivery.id.to_string());
+        execute!(self, AGAIN, &business, &id, delivery.fence, micros(due_at), Some(why))?;
+        Ok(())
+    }
+
+    /// Gives a delivery up. It stays visible until a person or a new change asks for it again.
+    pub async fn give_up(&mut self, delivery: &Delivery, why: &str) -> Result<()> {
+        let (business, id) = (delivery.business.to_string(), delivery.id.to_string());
+        execute!(self, DEAD, &business, &id, delivery.fence, why)?;
+        Ok(())
+    }
+
+    /// When the next delivery is due that nobody works on.
+    pub async fn next_delivery_at(&mut self) -> Result<Option<DateTime<Utc>>> {
+        let now = micros(self.lease_time().await?);
+        let (at,): (Option<i64>,) = fetch!(fetch_one, self, NEXT_DUE, now)?;
+        at.map(|at| instant(T, "due_at", at)).transpose()
+    }
+
+    /// How many deliveries wait, of all businesses.
+    pub async fn outbox_depth(&mut self) -> Result<Depth> {
+        let (all, dead, oldest): (i64, i64, Option<i64>) = fetch!(fetch_one, self, DEPTH)?;
+        let oldest = oldest.map(|at| instant(T, "created_at", at)).transpose()?;
+        Ok(Depth { waiting: all - dead, dead, oldest })
+    }
+}
