@@ -1,1 +1,76 @@
-//! google
+//! The typed client of Google Calendar v3 and Google's OAuth, over one hyper connection pool.
+//!
+//! The schema types of `google-calendar3` read what Google sends; the calls are made here, because that crate's hub
+//! cannot send `If-Match` or `null`, does not encode ids, has no deadlines, and loses a whole page to one odd event.
+//! Every call has a total deadline and a body cap, is tried once (twice after a 401, with a fresh token), and ends in
+//! an [`Error`] whose variants are decisions. Waiting and trying again belong to the callers, who know what it is worth.
+
+mod calendars;
+mod call;
+mod channels;
+mod endpoints;
+mod error;
+mod events;
+#[cfg(test)]
+mod fixture;
+mod grant;
+mod judge;
+mod oauth;
+mod service_account;
+mod tokens;
+mod tolerant;
+mod transport;
+mod wire;
+
+use std::sync::Arc;
+
+use url::Url;
+
+pub use calendars::CalendarEntry;
+pub use channels::{Channel, NewChannel};
+pub use endpoints::Endpoints;
+pub use error::{Error, OUTCOMES};
+pub use events::{EVENT_FIELDS, EVENTS_FIELDS, EventPatch, EventsPage, EventsQuery, NewEvent};
+pub use grant::{CALENDAR_SCOPES, Grant, SCOPES, UserInfo};
+pub use oauth::{Authorization, OAuth, OAuthClient};
+pub use service_account::ServiceAccount;
+pub use tokens::{AccessToken, AccountKey, CachedTokens, FetchToken, FetchedToken, TokenError, TokenSource};
+pub use transport::{CallRecord, Limits, METHODS, NoRootCertificates, Observer, Transport};
+pub use wire::Item;
+
+/// Calls Google Calendar on behalf of accounts. Cheap to clone; clones share connections and tokens.
+#[derive(Clone)]
+pub struct Google {
+    transport: Transport,
+    base: Arc<Url>,
+    tokens: Arc<dyn TokenSource>,
+}
+
+impl Google {
+    /// A client of the calendar API at `endpoints.api_base_url` that takes its access tokens from `tokens`.
+    #[must_use]
+    pub fn new(transport: Transport, endpoints: &Endpoints, tokens: Arc<dyn TokenSource>) -> Self {
+        Self { transport, base: Arc::new(endpoints.api_base_url.clone()), tokens }
+    }
+}
+
+/// Makes ring the TLS provider of the whole process. Call it first in `main`; calling it again changes nothing.
+///
+/// Each library that meets two compiled-in providers and no chosen one panics at its first connection.
+pub fn install_tls_provider() {
+    // The error says that a provider is installed already, which is what is wanted.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tls_provider_can_be_installed_twice() {
+        install_tls_provider();
+        install_tls_provider();
+        let provider = rustls::crypto::CryptoProvider::get_default().unwrap();
+        assert!(!provider.cipher_suites.is_empty());
+    }
+}
