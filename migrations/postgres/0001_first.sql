@@ -251,7 +251,7 @@ CREATE TABLE booking_history (
 CREATE TABLE outbox (
     business_id    TEXT    NOT NULL,
     id             TEXT    NOT NULL,
-    kind           TEXT    NOT NULL CHECK (kind IN ('google.event')),
+    kind           TEXT    NOT NULL CHECK (kind IN ('google.event', 'google.removal')),
     subject        TEXT    NOT NULL,  -- what it is about; at most one row for each kind and subject
     payload        BYTEA,              -- sealed
     revision       BIGINT  NOT NULL,  -- rises when the delivery is asked for again

@@ -178,11 +178,13 @@ impl Default for Sync {
 pub struct Booking {
     /// How long a booking waits for a fresh look at Google when the mirror is stale.
     pub verify_deadline_ms: u32,
+    /// A booking waits for such a look when the last one is older than this.
+    pub verify_after_s: u32,
 }
 
 impl Default for Booking {
     fn default() -> Self {
-        Self { verify_deadline_ms: 300 }
+        Self { verify_deadline_ms: 300, verify_after_s: 5 }
     }
 }
 

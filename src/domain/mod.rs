@@ -5,9 +5,12 @@
 pub mod booking;
 pub mod clock;
 pub mod event;
+pub mod event_id;
 pub mod expand;
 pub mod id;
 pub mod interval;
+pub mod reconcile;
+pub mod template;
 pub mod zone;
 
 pub use clock::{Chance, Clock, SharedChance, SharedClock};

@@ -132,8 +132,17 @@ const WAKE: Sql = Sql::same(
     "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3
       WHERE business_id = $1 AND id = $2",
 );
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("INSERT", INSERT), ("LIST", LIST), ("SELECT", SELECT), ("ASSIGN", ASSIGN), ("WAKE", WAKE)];
+const LOOK: Sql = Sql::same(
+    "UPDATE calendar SET dirty = dirty + 1, due_at = $3 WHERE business_id = $1 AND id = $2 AND due_at > $3",
+);
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("INSERT", INSERT),
+    ("LIST", LIST),
+    ("SELECT", SELECT),
+    ("ASSIGN", ASSIGN),
+    ("WAKE", WAKE),
+    ("LOOK", LOOK),
+];
 
 fn cell(business: BusinessId, row: &str) -> Cell<'_> {
     Cell { business, table: T, column: "summary", row }
@@ -249,7 +258,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Asks for a pass over a calendar, now. Any number of such wishes before it begins are one.
+    /// Asks for a pass over a calendar, now, though nothing is known to have changed.
+    pub async fn look_at_calendar(&mut self, business: BusinessId, id: CalendarId) -> Result<()> {
+        let now = micros(self.now());
+        execute!(self, LOOK, business.to_string(), id.to_string(), now)?;
+        Ok(())
+    }
+
+    /// Notes that Google pushed: a pass over the calendar is owed, now. Any number of such wishes before it begins are one.
     pub async fn wake_calendar(&mut self, business: BusinessId, id: CalendarId) -> Result<bool> {
         let now = micros(self.now());
         Ok(execute!(self, WAKE, business.to_string(), id.to_string(), now)? > 0)

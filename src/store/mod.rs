@@ -19,6 +19,7 @@ pub mod calls;
 pub mod channels;
 pub mod claims;
 pub mod events;
+pub mod follow;
 pub mod idempotency;
 pub mod leases;
 pub mod oauth_states;
@@ -132,6 +133,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     channels::STATEMENTS,
     claims::STATEMENTS,
     events::STATEMENTS,
+    follow::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     oauth_states::STATEMENTS,

@@ -7,8 +7,51 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Result, Sql, Tx, execute, fetch, instant, micros, parse};
-use crate::domain::{BookingId, BusinessId, id::DeliveryId};
+use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use crate::domain::{BookingId, BusinessId, CalendarId, id::DeliveryId};
+
+/// What is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owed {
+    /// Google is to show this booking's event as the booking is.
+    Event(BookingId),
+    /// An event that slotd wrote is to be removed, because its booking is written elsewhere now.
+    Removal {
+        /// Where it is.
+        calendar: CalendarId,
+        /// Its id there.
+        event_id: String,
+    },
+}
+
+impl Owed {
+    /// The word for metrics and the table.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Event(_) => "google.event",
+            Self::Removal { .. } => "google.removal",
+        }
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            Self::Event(booking) => booking.to_string(),
+            Self::Removal { calendar, event_id } => format!("{calendar}/{event_id}"),
+        }
+    }
+
+    fn read(kind: &str, subject: &str) -> Result<Self> {
+        let odd = || Error::Corrupt { table: T, column: "subject", why: "it does not fit its kind".into() };
+        match (kind, subject.split_once('/')) {
+            ("google.event", None) => Ok(Self::Event(parse(T, "subject", subject)?)),
+            ("google.removal", Some((calendar, event_id))) => {
+                Ok(Self::Removal { calendar: parse(T, "subject", calendar)?, event_id: event_id.to_owned() })
+            }
+            _ => Err(odd()),
+        }
+    }
+}
 
 /// A delivery that this node has taken on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +60,8 @@ pub struct Delivery {
     pub business: BusinessId,
     /// Its id.
     pub id: DeliveryId,
-    /// Which booking's event Google is to be told of.
-    pub booking: BookingId,
+    /// What is owed.
+    pub owed: Owed,
     /// Which asking this answers.
     pub revision: i64,
     /// Under which lease.
@@ -42,7 +85,7 @@ const T: &str = "outbox";
 const ASK: Sql = Sql::same(
     "INSERT INTO outbox (business_id, id, kind, subject, revision, due_at, lease_until, fence, attempts, dead,
                          created_at)
-     VALUES ($1, $2, 'google.event', $3, 1, $4, 0, 0, 0, 0, $4)
+     VALUES ($1, $2, $5, $3, 1, $4, 0, 0, 0, 0, $4)
      ON CONFLICT (business_id, kind, subject) DO UPDATE
         SET revision = outbox.revision + 1, due_at = excluded.due_at, attempts = 0, dead = 0",
 );
@@ -52,13 +95,13 @@ const CLAIM: Sql = Sql {
               WHERE (business_id, id) IN (
                     SELECT business_id, id FROM outbox
                      WHERE dead = 0 AND due_at <= $3 AND lease_until <= $1 ORDER BY due_at LIMIT $4)
-          RETURNING business_id, id, subject, revision, fence, attempts",
+          RETURNING business_id, id, kind, subject, revision, fence, attempts",
     postgres: "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
                 WHERE (business_id, id) IN (
                       SELECT business_id, id FROM outbox
                        WHERE dead = 0 AND due_at <= $3 AND lease_until <= $1 ORDER BY due_at LIMIT $4
                          FOR UPDATE SKIP LOCKED)
-            RETURNING business_id, id, subject, revision, fence, attempts",
+            RETURNING business_id, id, kind, subject, revision, fence, attempts",
 };
 const HELD: Sql = Sql {
     sqlite: "SELECT fence FROM outbox WHERE business_id = $1 AND id = $2",
@@ -92,9 +135,18 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
 impl Tx {
     /// Owes Google the present state of a booking's event, from the commit of this transaction on.
     pub async fn owe_event(&mut self, business: BusinessId, booking: BookingId) -> Result<()> {
+        self.owe(business, &Owed::Event(booking)).await
+    }
+
+    /// Owes Google the removal of an event that slotd wrote, from the commit of this transaction on.
+    pub async fn owe_removal(&mut self, business: BusinessId, calendar: CalendarId, event_id: &str) -> Result<()> {
+        self.owe(business, &Owed::Removal { calendar, event_id: event_id.to_owned() }).await
+    }
+
+    async fn owe(&mut self, business: BusinessId, owed: &Owed) -> Result<()> {
         let now = self.now();
-        let id: DeliveryId = DeliveryId::new(self.chance().uuid(now));
-        execute!(self, ASK, business.to_string(), id.to_string(), booking.to_string(), micros(now))?;
+        let id = DeliveryId::new(self.chance().uuid(now));
+        execute!(self, ASK, business.to_string(), id.to_string(), owed.subject(), micros(now), owed.kind())?;
         Ok(())
     }
 
@@ -104,14 +156,14 @@ impl Tx {
         let now = self.lease_time().await?;
         let (until, due) = (micros(now + lease), micros(self.now()));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<(String, String, String, i64, i64, i64)> =
+        let rows: Vec<(String, String, String, String, i64, i64, i64)> =
             fetch!(fetch_all, self, CLAIM, micros(now), until, due, limit)?;
         rows.into_iter()
-            .map(|(business, id, booking, revision, fence, attempts)| {
+            .map(|(business, id, kind, subject, revision, fence, attempts)| {
                 Ok(Delivery {
                     business: parse(T, "business_id", &business)?,
                     id: parse(T, "id", &id)?,
-                    booking: parse(T, "subject", &booking)?,
+                    owed: Owed::read(&kind, &subject)?,
                     revision,
                     fence,
                     attempts,

@@ -1,0 +1,274 @@
+//! Taking a booking.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use futures_util::future::BoxFuture;
+
+use super::{
+    BookingError, Desk, Key, Refusal, Reply,
+    freshness::Standing,
+    office::{Diary, Office, Order, Wish, around, find_alternatives, judge},
+    remember::{keep, recall},
+};
+use crate::{
+    availability::Reason,
+    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, event_id},
+    store::{
+        self, Lane, Tx,
+        accounts::AccountStatus,
+        bookings::{Booking, CalendarSync, Customer, EventLink},
+        claims::{Source, Step},
+    },
+};
+
+/// What somebody wants to book.
+#[derive(Debug, Clone)]
+pub struct NewBooking {
+    /// What and with whom.
+    pub wish: Wish,
+    /// When.
+    pub start: DateTime<Utc>,
+    /// For whom.
+    pub customer: Customer,
+    /// The receptionist's own reference.
+    pub reference: Option<String>,
+    /// In which call.
+    pub call_id: Option<String>,
+}
+
+/// A booking as it is told.
+#[derive(Debug, Clone)]
+pub struct Booked {
+    /// The booking.
+    pub booking: Booking,
+    /// Every resource that it claims.
+    pub resources: Vec<ResourceId>,
+    /// The zone to tell its time in.
+    pub zone: Tz,
+    /// What the receptionist should know.
+    pub warning: Option<&'static str>,
+    /// The instant of the answer.
+    pub now: DateTime<Utc>,
+}
+
+/// Makes the body of an answer, inside the transaction that keeps it.
+pub(super) type Render = Arc<dyn Fn(&Booked) -> Vec<u8> + Send + Sync>;
+
+const CREATED: u16 = 201;
+
+/// How often a booking is tried again when two requests with one key, or two bookings of one slot, meet.
+const TRIES: usize = 3;
+
+type Work<'t, T> = BoxFuture<'t, Result<T, BookingError>>;
+
+impl Desk {
+    /// Takes a booking, once for each `key`, and answers when it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`BookingError::Refused`] with alternatives when the time cannot be had.
+    pub async fn book(
+        &self,
+        business: BusinessId,
+        new: NewBooking,
+        key: Option<Key>,
+        render: impl Fn(&Booked) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<Reply, BookingError> {
+        let render: Render = Arc::new(render);
+        if let Some(reply) = self.recall(business, key.clone()).await? {
+            return Ok(reply);
+        }
+        let look = self.look_again(business, &new.wish, self.limits.verify_after).await?;
+        let mut outcome = Err(BookingError::Store(store::Error::Exists));
+        for _ in 0..TRIES {
+            outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), look.is_current).await;
+            match &outcome {
+                // Somebody was faster between the check and the insert, or with the same key: look again.
+                Err(BookingError::Store(store::Error::Exists | store::Error::Overlap)) => {}
+                _ => break,
+            }
+        }
+        self.metrics.bookings(match &outcome {
+            Ok(reply) if reply.replayed => "replayed",
+            Ok(_) => "booked",
+            Err(BookingError::Refused(_)) => "refused",
+            Err(_) => "failed",
+        });
+        if outcome.as_ref().is_ok_and(|reply| !reply.replayed) {
+            self.outbox.notify_one();
+        }
+        outcome
+    }
+
+    /// What was answered to a key before anything else is looked at.
+    pub(super) async fn recall(&self, business: BusinessId, key: Option<Key>) -> Result<Option<Reply>, BookingError> {
+        if key.is_none() {
+            return Ok(None);
+        }
+        let read = move |tx: &mut Tx| -> Work<'_, Option<Reply>> {
+            Box::pin(async move { recall(tx, business, key.as_ref()).await })
+        };
+        self.store.read(read).await
+    }
+
+    async fn try_book(
+        &self,
+        business: BusinessId,
+        new: NewBooking,
+        key: Option<Key>,
+        render: Render,
+        verified: bool,
+    ) -> Result<Reply, BookingError> {
+        let fresh_for = self.limits.fresh_for;
+        let work = move |tx: &mut Tx| -> Work<'_, Reply> {
+            Box::pin(async move {
+                if let Some(reply) = recall(tx, business, key.as_ref()).await? {
+                    return Ok(reply);
+                }
+                let office = Office::read(tx, business).await?;
+                let order = office.order(&new.wish)?;
+                let resource = settle(tx, &office, &order, new.start, None).await?;
+                let booking = write(tx, &office, &order, resource, &new).await?;
+                let standing = Standing::of(office.blocking(&[resource]), tx.now(), fresh_for);
+                let booked = Booked {
+                    resources: vec![resource],
+                    zone: office.zone(Some(resource)),
+                    warning: warning(&office, resource, &standing, verified),
+                    now: tx.now(),
+                    booking,
+                };
+                let reply = Reply { status: CREATED, body: render(&booked), replayed: false };
+                keep(tx, business, key.as_ref(), &reply).await?;
+                Ok(reply)
+            })
+        };
+        self.store.write(Lane::Caller, work).await
+    }
+}
+
+/// What the receptionist should know about a booking that stands all the same.
+pub(super) fn warning(
+    office: &Office,
+    resource: ResourceId,
+    standing: &Standing,
+    verified: bool,
+) -> Option<&'static str> {
+    let target = office.target(resource);
+    if target.is_some_and(|target| target.mirror.account_status != AccountStatus::Connected) {
+        return Some(
+            "The owner has to connect Google Calendar again. The booking stands and is written to the calendar then.",
+        );
+    }
+    let unreachable = target.is_some_and(|target| target.mirror.failures > 0);
+    let stale = Standing { freshness: super::Freshness::Stale, ..*standing };
+    if unreachable || !verified { stale.warning() } else { standing.warning() }
+}
+
+/// Chooses who does it and locks them, so that what was checked stays true until the transaction ends.
+///
+/// Candidates are looked at without a lock first, and locked in the order of their ids, each then checked again.
+pub(super) async fn settle(
+    tx: &mut Tx,
+    office: &Office,
+    order: &Order,
+    start: DateTime<Utc>,
+    except: Option<BookingId>,
+) -> Result<ResourceId, BookingError> {
+    let (business, now) = (office.business.id, tx.now());
+    let window = around(start, &order.rules)?;
+    let diary = Diary::read(tx, business, &order.candidates, window, except).await?;
+    let mut reason = match judge(&office.agendas(&order.candidates, &diary), &order.rules, start, now) {
+        Err(reason) => reason,
+        Ok(mut able) => {
+            able.sort_unstable();
+            let mut last = Reason::Busy;
+            for resource in able {
+                tx.lock_resources(business, &[resource]).await?;
+                tx.expire_claims(business, resource, now).await?;
+                // In statements of its own, after the lock: the snapshot of the lock's statement may be older.
+                let diary = Diary::read(tx, business, &[resource], window, except).await?;
+                match judge(&office.agendas(&[resource], &diary), &order.rules, start, now) {
+                    Ok(_) => return Ok(resource),
+                    Err(reason) => last = reason,
+                }
+            }
+            last
+        }
+    };
+    if reason == Reason::Closed && order.candidates.is_empty() {
+        reason = Reason::Busy;
+    }
+    let alternatives = find_alternatives(tx, office, order, start, except).await?;
+    let zone = office.zone(order.named);
+    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, zone, now })))
+}
+
+async fn write(
+    tx: &mut Tx,
+    office: &Office,
+    order: &Order,
+    resource: ResourceId,
+    new: &NewBooking,
+) -> Result<Booking, BookingError> {
+    let (business, now) = (office.business.id, tx.now());
+    let id = BookingId::new(tx.chance().uuid(now));
+    let interval = time(new.start, order.rules.duration)?;
+    let link = link(office, resource, id, 0);
+    let booking = Booking {
+        business,
+        id,
+        state: State::Confirmed { at: now },
+        resource,
+        service: order.service,
+        interval,
+        buffer_before: order.rules.buffer_before,
+        buffer_after: order.rules.buffer_after,
+        customer: Some(new.customer.clone()),
+        reference: new.reference.clone(),
+        call_id: new.call_id.clone(),
+        version: 1,
+        calendar_sync: if link.is_some() { CalendarSync::Pending } else { CalendarSync::None },
+        link,
+        created_at: now,
+        updated_at: now,
+    };
+    tx.insert_booking(&booking).await?;
+    tx.insert_claim(&booking, resource, exclusive(office, resource), false).await?;
+    tx.record_step(&booking, Step::Created, Source::Receptionist).await?;
+    if let Some(call) = &booking.call_id {
+        let event = booking.link.as_ref().map(|link| link.event_id.as_str());
+        tx.touch_call(business, call, event).await?;
+    }
+    if booking.link.is_some() {
+        tx.own_event(&booking).await?;
+        tx.owe_event(business, id).await?;
+    }
+    Ok(booking)
+}
+
+/// The time of a booking.
+pub(super) fn time(start: DateTime<Utc>, duration: TimeDelta) -> Result<Interval, BookingError> {
+    let empty = || BookingError::Invalid { field: "duration_min", detail: "at least a minute is expected".to_owned() };
+    start.checked_add_signed(duration).and_then(|end| Interval::new(start, end)).ok_or_else(empty)
+}
+
+/// Whether a resource holds one booking at a time, so that the constraint watches over it.
+pub(super) fn exclusive(office: &Office, resource: ResourceId) -> bool {
+    office.resources.iter().any(|known| known.id == resource && known.capacity == 1)
+}
+
+/// Where the event of a booking will be.
+pub(super) fn link(office: &Office, resource: ResourceId, booking: BookingId, generation: i64) -> Option<EventLink> {
+    let target = office.target(resource)?;
+    Some(EventLink {
+        calendar: target.id,
+        event_id: event_id::derive(booking, &target.google_id, u64::try_from(generation).unwrap_or_default()),
+        generation,
+        sent: None,
+        written: None,
+        etag: None,
+        recheck: false,
+    })
+}

@@ -1,0 +1,277 @@
+//! Moving, editing and cancelling a booking.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
+
+use super::{
+    BookingError, Booked, Desk, Key, Reply,
+    book::{Render, exclusive, settle, time, warning},
+    freshness::Standing,
+    office::{Office, Order, What, Wish},
+    remember::{keep, recall},
+};
+use crate::{
+    availability::Rules,
+    domain::{
+        BookingId, BusinessId,
+        booking::{Party, State},
+    },
+    store::{
+        self, Lane, Tx,
+        bookings::{Booking, CalendarSync, Customer, Filter},
+        claims::{HistoryStep, Source, Step},
+    },
+};
+
+/// What is to change of a booking. What is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// A new time.
+    pub start: Option<DateTime<Utc>>,
+    /// Another service, or another length.
+    pub what: Option<What>,
+    /// Another resource, by id or name.
+    pub resource: Option<String>,
+    /// Other details of the customer.
+    pub customer: Option<Customer>,
+    /// Another reference of the receptionist's.
+    pub reference: Option<String>,
+}
+
+impl Change {
+    const fn moves(&self) -> bool {
+        self.start.is_some() || self.what.is_some() || self.resource.is_some()
+    }
+}
+
+const OK: u16 = 200;
+
+type Work<'t, T> = BoxFuture<'t, Result<T, BookingError>>;
+
+impl Desk {
+    /// Moves or edits a booking, once for each `key`.
+    pub async fn change(
+        &self,
+        business: BusinessId,
+        id: BookingId,
+        change: Change,
+        key: Option<Key>,
+        render: impl Fn(&Booked) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<Reply, BookingError> {
+        let render: Render = Arc::new(render);
+        let work = move |tx: &mut Tx| -> Work<'_, Reply> {
+            let (change, key, render) = (change.clone(), key.clone(), Arc::clone(&render));
+            Box::pin(async move {
+                if let Some(reply) = recall(tx, business, key.as_ref()).await? {
+                    return Ok(reply);
+                }
+                let mut booking = tx.lock_booking(business, id).await?.ok_or(BookingError::Unknown("booking"))?;
+                if !matches!(booking.state, State::Confirmed { .. }) {
+                    return Err(crate::domain::booking::Refused::AlreadyOver.into());
+                }
+                let office = Office::read(tx, business).await?;
+                if change.moves() {
+                    reschedule(tx, &office, &mut booking, &change).await?;
+                }
+                if let Some(customer) = change.customer {
+                    booking.customer = Some(customer);
+                }
+                if let Some(reference) = change.reference {
+                    booking.reference = Some(reference);
+                }
+                let step = if change.start.is_some() || change.what.is_some() || change.resource.is_some() {
+                    Step::Rescheduled
+                } else {
+                    Step::Edited
+                };
+                save(tx, &mut booking, step).await?;
+                answer(tx, &office, booking, key.as_ref(), &render).await
+            })
+        };
+        self.retry_and_wake(work).await
+    }
+
+    /// Cancels a booking, once for each `key`. Cancelling twice is harmless.
+    pub async fn cancel(
+        &self,
+        business: BusinessId,
+        id: BookingId,
+        key: Option<Key>,
+        render: impl Fn(&Booked) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<Reply, BookingError> {
+        let render: Render = Arc::new(render);
+        let work = move |tx: &mut Tx| -> Work<'_, Reply> {
+            let (key, render) = (key.clone(), Arc::clone(&render));
+            Box::pin(async move {
+                if let Some(reply) = recall(tx, business, key.as_ref()).await? {
+                    return Ok(reply);
+                }
+                let mut booking = tx.lock_booking(business, id).await?.ok_or(BookingError::Unknown("booking"))?;
+                let office = Office::read(tx, business).await?;
+                let state = booking.state.cancel(tx.now(), Party::Customer)?;
+                if state != booking.state {
+                    booking.state = state;
+                    tx.end_claims(&booking).await?;
+                    save(tx, &mut booking, Step::Cancelled).await?;
+                }
+                answer(tx, &office, booking, key.as_ref(), &render).await
+            })
+        };
+        self.retry_and_wake(work).await
+    }
+
+    /// Runs a change again when another request with the same key, or for the same slot, came in between.
+    async fn retry_and_wake<F>(&self, work: F) -> Result<Reply, BookingError>
+    where
+        F: for<'t> Fn(&'t mut Tx) -> Work<'t, Reply> + Clone + Send + 'static,
+    {
+        let mut outcome = self.store.write(Lane::Caller, work.clone()).await;
+        if matches!(outcome, Err(BookingError::Store(store::Error::Exists | store::Error::Overlap))) {
+            outcome = self.store.write(Lane::Caller, work).await;
+        }
+        self.outbox.notify_one();
+        outcome
+    }
+
+    /// One booking and its history.
+    pub async fn booking(
+        &self,
+        business: BusinessId,
+        id: BookingId,
+    ) -> Result<(Booked, Vec<HistoryStep>), BookingError> {
+        let read = move |tx: &mut Tx| -> Work<'_, (Booked, Vec<HistoryStep>)> {
+            Box::pin(async move {
+                let booking = tx.booking(business, id).await?.ok_or(BookingError::Unknown("booking"))?;
+                let office = Office::read(tx, business).await?;
+                let history = tx.history(business, id).await?;
+                Ok((told(tx, &office, booking, None).await?, history))
+            })
+        };
+        self.store.read(read).await
+    }
+
+    /// Up to `limit` bookings in the order of their starts.
+    pub async fn bookings(
+        &self,
+        business: BusinessId,
+        filter: Filter,
+        limit: usize,
+    ) -> Result<Vec<Booked>, BookingError> {
+        let read = move |tx: &mut Tx| -> Work<'_, Vec<Booked>> {
+            Box::pin(async move {
+                let office = Office::read(tx, business).await?;
+                let mut bookings = Vec::new();
+                for booking in tx.bookings(business, &filter, limit).await? {
+                    bookings.push(told(tx, &office, booking, None).await?);
+                }
+                Ok(bookings)
+            })
+        };
+        self.store.read(read).await
+    }
+}
+
+/// Finds the new time under the lock and moves the claim there, in one transaction with everything else.
+async fn reschedule(
+    tx: &mut Tx,
+    office: &Office,
+    booking: &mut Booking,
+    change: &Change,
+) -> Result<(), BookingError> {
+    let start = change.start.unwrap_or(booking.interval.start());
+    let order = new_order(office, booking, change)?;
+    let resource = settle(tx, office, &order, start, Some(booking.id)).await?;
+    booking.interval = time(start, order.rules.duration)?;
+    booking.service = order.service;
+    (booking.buffer_before, booking.buffer_after) = (order.rules.buffer_before, order.rules.buffer_after);
+    if resource != booking.resource {
+        booking.resource = resource;
+        move_event(tx, office, booking).await?;
+    }
+    tx.delete_claims(booking).await?;
+    tx.insert_claim(booking, resource, exclusive(office, resource), false).await?;
+    Ok(())
+}
+
+/// The event goes to the new resource's calendar: the old one is owed a deletion by the id it has there.
+async fn move_event(tx: &mut Tx, office: &Office, booking: &mut Booking) -> Result<(), BookingError> {
+    let old = booking.link.take();
+    let generation = old.as_ref().map_or(0, |link| link.generation + 1);
+    let same = |link: &store::bookings::EventLink| {
+        office.target(booking.resource).is_some_and(|target| target.id == link.calendar)
+    };
+    if let Some(link) = old.as_ref().filter(|link| same(link)) {
+        booking.link = Some(link.clone());
+        return Ok(());
+    }
+    if let Some(link) = old.filter(|link| link.written.is_some() || link.sent.is_some()) {
+        tx.owe_removal(booking.business, link.calendar, &link.event_id).await?;
+    }
+    booking.link = super::book::link(office, booking.resource, booking.id, generation);
+    tx.own_event(booking).await?;
+    Ok(())
+}
+
+/// What is booked after `change`, in this business's terms.
+fn new_order(office: &Office, booking: &Booking, change: &Change) -> Result<Order, BookingError> {
+    let what = match (&change.what, booking.service) {
+        (Some(what), _) => what.clone(),
+        (None, Some(service)) => What::Service(service.to_string()),
+        (None, None) => What::Lasting(booking.interval.duration()),
+    };
+    // Who does it stays the same unless somebody else is named.
+    let resource = change.resource.clone().unwrap_or_else(|| booking.resource.to_string());
+    let mut order = office.order(&Wish { what, resource: Some(resource) })?;
+    if change.what.is_none() && booking.service.is_some() && booking.interval.duration() != order.rules.duration {
+        // The owner made it longer or shorter: that stays.
+        order.rules = Rules { duration: booking.interval.duration(), ..order.rules };
+    }
+    Ok(order)
+}
+
+/// Saves a change and owes it to Google.
+async fn save(tx: &mut Tx, booking: &mut Booking, step: Step) -> Result<(), BookingError> {
+    booking.version += 1;
+    booking.updated_at = tx.now();
+    booking.calendar_sync = if booking.link.is_some() { CalendarSync::Pending } else { CalendarSync::None };
+    tx.update_booking(booking).await?;
+    tx.record_step(booking, step, Source::Receptionist).await?;
+    if booking.link.is_some() {
+        tx.owe_event(booking.business, booking.id).await?;
+    }
+    Ok(())
+}
+
+async fn answer(
+    tx: &mut Tx,
+    office: &Office,
+    booking: Booking,
+    key: Option<&Key>,
+    render: &Render,
+) -> Result<Reply, BookingError> {
+    let resources = [booking.resource];
+    let standing = Standing::of(office.blocking(&resources), tx.now(), TimeDelta::MAX);
+    let warning = warning(office, booking.resource, &standing, true);
+    let business = booking.business;
+    let booked = told(tx, office, booking, warning).await?;
+    let reply = Reply { status: OK, body: render(&booked), replayed: false };
+    keep(tx, business, key, &reply).await?;
+    Ok(reply)
+}
+
+async fn told(
+    tx: &mut Tx,
+    office: &Office,
+    booking: Booking,
+    warning: Option<&'static str>,
+) -> Result<Booked, BookingError> {
+    Ok(Booked {
+        resources: tx.claimed_resources(booking.business, booking.id).await?,
+        zone: office.zone(Some(booking.resource)),
+        warning,
+        now: tx.now(),
+        booking,
+    })
+}

@@ -1,0 +1,51 @@
+//! Why the desk did not do what was asked.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use crate::{
+    availability::{Reason, Slot},
+    domain::booking,
+    store,
+};
+
+/// A time that cannot be had, and what can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, for programs.
+    pub reason: Reason,
+    /// The nearest other times, from the same state of the tables.
+    pub alternatives: Vec<Slot>,
+    /// In which zone to speak of them.
+    pub zone: Tz,
+    /// The instant to speak from.
+    pub now: DateTime<Utc>,
+}
+
+/// Why the desk did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BookingError {
+    /// There is no such thing in this business; its word.
+    #[error("there is no such {0}")]
+    Unknown(&'static str),
+    /// A parameter names nothing in this business.
+    #[error("`{field}`: {detail}")]
+    Invalid {
+        /// The parameter.
+        field: &'static str,
+        /// What would be right.
+        detail: String,
+    },
+    /// The time cannot be had.
+    #[error("the time cannot be had: {}", .0.reason.as_str())]
+    Refused(Box<Refusal>),
+    /// The booking's state does not allow it.
+    #[error(transparent)]
+    State(#[from] booking::Refused),
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// A fault on our side.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}

@@ -1,0 +1,102 @@
+//! The front desk: answers "is it free?", takes bookings, moves and cancels them.
+//!
+//! Questions are answered from the tables on one consistent state. A booking checks the same tables again under the
+//! lock of its resource, in the transaction that writes it, with a constraint of the database behind the check.
+
+mod ask;
+mod book;
+mod change;
+mod error;
+mod freshness;
+mod office;
+mod remember;
+mod verify;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::sync::Notify;
+
+pub use ask::{Answer, Busy, BusyAnswer, SlotsAnswer, SlotsQuestion};
+pub use book::{Booked, NewBooking};
+pub use change::Change;
+pub use error::{BookingError, Refusal};
+pub use freshness::{Freshness, Standing};
+pub use office::{Office, What, Wish};
+pub use remember::{Key, Reply};
+
+use crate::{
+    config,
+    domain::{SharedChance, SharedClock},
+    store::Store,
+    telemetry::Metrics,
+};
+
+/// Takes bookings. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    store: Store,
+    clock: SharedClock,
+    chance: SharedChance,
+    metrics: Metrics,
+    /// Wakes the outbox of this node.
+    outbox: Arc<Notify>,
+    /// Wakes the mirrors of this node.
+    mirrors: Arc<Notify>,
+    /// Is told of each pass that ends on this node.
+    passes: Arc<Notify>,
+    limits: Limits,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// What the desk goes by.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// The longest that a caller waits for a fresh look at Google.
+    verify_deadline: Duration,
+    /// A booking asks for a fresh look when the last one is older.
+    verify_after: TimeDelta,
+    /// An unwatched calendar is fresh for this long.
+    fresh_for: TimeDelta,
+}
+
+/// What [`Desk`] stands on.
+pub struct Foundation {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: SharedClock,
+    /// Mints ids.
+    pub chance: SharedChance,
+    /// Where to count.
+    pub metrics: Metrics,
+    /// Wakes the outbox of this node.
+    pub outbox: Arc<Notify>,
+    /// Wakes the mirrors of this node.
+    pub mirrors: Arc<Notify>,
+    /// Is told of each pass that ends on this node.
+    pub passes: Arc<Notify>,
+    /// The `[booking]` section.
+    pub booking: config::Booking,
+    /// The `[sync]` section.
+    pub sync: config::Sync,
+}
+
+impl Desk {
+    /// A desk over the store.
+    #[must_use]
+    pub fn new(foundation: Foundation) -> Self {
+        let Foundation { store, clock, chance, metrics, outbox, mirrors, passes, booking, sync } = foundation;
+        let limits = Limits {
+            verify_deadline: Duration::from_millis(booking.verify_deadline_ms.into()),
+            verify_after: TimeDelta::seconds(booking.verify_after_s.into()),
+            fresh_for: TimeDelta::seconds(2 * i64::from(sync.poll_unwatched_s)),
+        };
+        Self { store, clock, chance, metrics, outbox, mirrors, passes, limits }
+    }
+}

@@ -1,0 +1,346 @@
+//! Google shows a booking as it is: its event is inserted, changed, read again or removed.
+
+use chrono_tz::Tz;
+use futures_util::future::BoxFuture;
+
+use super::{Outbox, worker::Delivered};
+use crate::{
+    domain::{
+        BookingId, CalendarId, booking::State,
+        event_id,
+        reconcile::Seen,
+        template::{self, Values},
+    },
+    google::{self, AccountKey, EventPatch, Item, NewEvent},
+    store::{
+        self, Lane, Tx,
+        bookings::{Booking, CalendarSync, Content, EventLink},
+        businesses::Business,
+        calendars::Calendar,
+        follow::seen,
+        outbox::Delivery,
+    },
+};
+
+/// What Google is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Nothing: it shows the booking as it is, or there was never anything to show.
+    Nothing,
+    /// Make the event.
+    Insert,
+    /// Change it.
+    Patch,
+    /// Read it, before anything is decided.
+    Read,
+    /// Remove it.
+    Delete,
+}
+
+/// A delivery, with all that it needs from the store.
+#[derive(Debug, Clone)]
+struct Job {
+    booking: Booking,
+    link: EventLink,
+    calendar: Calendar,
+    zone: Tz,
+    title: String,
+    body: String,
+    act: Act,
+}
+
+impl Job {
+    const fn account(&self) -> AccountKey {
+        AccountKey { business: self.booking.business, account: self.calendar.account }
+    }
+
+    const fn content(&self) -> Content {
+        Content { version: self.booking.version, interval: self.booking.interval }
+    }
+}
+
+/// What Google answered, in the booking's terms.
+enum Outcome {
+    /// It shows the booking as it was sent, under this etag.
+    Shows(Option<String>),
+    /// It shows something else, which the booking may have to follow.
+    Saw(Seen),
+    /// Another event has our id: the next generation's id is tried.
+    Foreign,
+    /// The event is gone, as it should be.
+    Removed,
+}
+
+type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
+
+/// What to tell Google about a booking as it is now.
+fn act(booking: &Booking) -> Act {
+    let Some(link) = &booking.link else { return Act::Nothing };
+    if link.recheck {
+        return Act::Read;
+    }
+    let maybe_there = link.written.is_some() || link.sent.is_some();
+    match booking.state {
+        State::Confirmed { .. } | State::Completed { .. } => match link.written {
+            None => Act::Insert,
+            Some(written) if written.version < booking.version => Act::Patch,
+            Some(_) => Act::Nothing,
+        },
+        _ if maybe_there => Act::Delete,
+        _ => Act::Nothing,
+    }
+}
+
+impl Outbox {
+    pub(super) async fn deliver_event(&self, delivery: &Delivery, booking: BookingId) -> Delivered {
+        let job = match self.prepare(delivery, booking).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Delivered::Settled,
+            Err(error) => return Delivered::Unsettled(error),
+        };
+        let outcome = match self.perform(&job).await {
+            Ok(outcome) => outcome,
+            Err(error) => return Delivered::Later(error),
+        };
+        let (delivery, outbox) = (delivery.clone(), self.wake.clone());
+        let settle = move |tx: &mut Tx| -> Work<'_, ()> {
+            Box::pin(async move { settle(tx, &delivery, &job, outcome).await })
+        };
+        match self.store.write(Lane::Background, settle).await {
+            Ok(()) => {
+                outbox.notify_one();
+                Delivered::Settled
+            }
+            Err(error) => Delivered::Unsettled(error),
+        }
+    }
+
+    /// Reads the booking, decides, and notes that a write is under way. `None` when there is nothing left to do.
+    async fn prepare(&self, delivery: &Delivery, id: BookingId) -> store::Result<Option<Job>> {
+        let delivery = delivery.clone();
+        let work = move |tx: &mut Tx| -> Work<'_, Option<Job>> {
+            Box::pin(async move {
+                let business = delivery.business;
+                let booking = tx.lock_booking(business, id).await?;
+                if !tx.holds_delivery(&delivery).await? {
+                    return Ok(None);
+                }
+                let Some(mut booking) = booking else {
+                    tx.delivered(&delivery).await?;
+                    return Ok(None);
+                };
+                let act = act(&booking);
+                let (Some(mut link), true) = (booking.link.clone(), act != Act::Nothing) else {
+                    tx.delivered(&delivery).await?;
+                    return Ok(None);
+                };
+                let (Some(calendar), Some(owner)) =
+                    (tx.calendar(business, link.calendar).await?, tx.business(business).await?)
+                else {
+                    tx.delivered(&delivery).await?;
+                    return Ok(None);
+                };
+                let (title, body) = texts(tx, &booking, &owner).await?;
+                let zone = zone(tx, &booking, &owner).await?;
+                if matches!(act, Act::Insert | Act::Patch | Act::Delete) {
+                    link.sent = Some(Content { version: booking.version, interval: booking.interval });
+                    booking.link = Some(link.clone());
+                    tx.update_booking(&booking).await?;
+                }
+                Ok(Some(Job { booking, link, calendar, zone, title, body, act }))
+            })
+        };
+        self.store.write(Lane::Background, work).await
+    }
+
+    /// Asks Google, with no transaction open.
+    async fn perform(&self, job: &Job) -> Result<Outcome, google::Error> {
+        let (calendar, id) = (job.calendar.google_id.as_str(), job.link.event_id.as_str());
+        match job.act {
+            Act::Nothing => Ok(Outcome::Removed),
+            Act::Read => self.read(job).await.map(|(_, seen)| Outcome::Saw(seen)),
+            Act::Insert => {
+                let event = NewEvent {
+                    id: id.to_owned(),
+                    title: job.title.clone(),
+                    description: Some(job.body.clone()).filter(|text| !text.is_empty()),
+                    start: job.booking.interval.start(),
+                    end: job.booking.interval.end(),
+                    zone: job.zone,
+                    booking: job.booking.id.to_string(),
+                };
+                match self.google.insert_event(job.account(), calendar, &event).await {
+                    Ok(item) => Ok(Outcome::Shows(item.etag)),
+                    // An earlier try may have gone through and its answer been lost; or the owner deleted the event.
+                    Err(google::Error::Duplicate) => self.after_duplicate(job).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Act::Patch => {
+                let interval = job.booking.interval;
+                let patch = EventPatch::default()
+                    .times(interval.start(), interval.end(), job.zone)
+                    .title(&job.title)
+                    .description(Some(&job.body).filter(|text| !text.is_empty()).map(String::as_str));
+                match self.google.patch_event(job.account(), calendar, id, &patch, job.link.etag.as_deref()).await {
+                    Ok(item) => Ok(Outcome::Shows(item.etag)),
+                    // The owner changed it meanwhile: what they made of it decides.
+                    Err(
+                        google::Error::PreconditionFailed | google::Error::NotFound | google::Error::AlreadyDeleted,
+                    ) => self.read(job).await.map(|(_, seen)| Outcome::Saw(seen)),
+                    Err(error) => Err(error),
+                }
+            }
+            Act::Delete => match self.google.delete_event(job.account(), calendar, id, job.link.etag.as_deref()).await {
+                Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(Outcome::Removed),
+                Err(google::Error::PreconditionFailed) => {
+                    self.read(job).await.map(|(_, seen)| match seen {
+                        Seen::Deleted | Seen::Missing => Outcome::Removed,
+                        live @ Seen::Live { .. } => Outcome::Saw(live),
+                    })
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Google has the id already: ours and live is as good as inserted; deleted means that the owner did it; foreign asks
+    /// for another id.
+    async fn after_duplicate(&self, job: &Job) -> Result<Outcome, google::Error> {
+        let (item, seen) = self.read(job).await?;
+        match (item, seen) {
+            (Some(item), Seen::Live { .. })
+                if item.private_booking.as_deref() != Some(job.booking.id.to_string().as_str()) =>
+            {
+                Ok(Outcome::Foreign)
+            }
+            // Seen by the insert and not by the read: Google's answer lags.
+            (_, Seen::Missing) => Err(google::Error::NotFound),
+            (Some(item), Seen::Live { interval, .. }) if interval == Some(job.booking.interval) => {
+                Ok(Outcome::Shows(item.etag))
+            }
+            (_, seen) => Ok(Outcome::Saw(seen)),
+        }
+    }
+
+    /// The event by its id.
+    async fn read(&self, job: &Job) -> Result<(Option<Item>, Seen), google::Error> {
+        let (calendar, id) = (job.calendar.google_id.as_str(), job.link.event_id.as_str());
+        match self.google.get_event(job.account(), calendar, id).await {
+            Ok(item) => {
+                let seen = seen(&item.event, item.etag.as_deref(), job.calendar.time_zone);
+                Ok((Some(item), seen))
+            }
+            Err(google::Error::AlreadyDeleted) => Ok((None, Seen::Deleted)),
+            Err(google::Error::NotFound) => {
+                // Not found may also mean that the calendar cannot be read: that must not call a booking off.
+                self.google.calendar(job.account(), calendar).await?;
+                Ok((None, Seen::Missing))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes an event whose booking is written elsewhere now.
+    pub(super) async fn deliver_removal(
+        &self,
+        delivery: &Delivery,
+        calendar: CalendarId,
+        event_id: &str,
+    ) -> Delivered {
+        let business = delivery.business;
+        let read = move |tx: &mut Tx| -> Work<'_, Option<Calendar>> {
+            Box::pin(async move { tx.calendar(business, calendar).await })
+        };
+        let found = match self.store.read(read).await {
+            Ok(found) => found,
+            Err(error) => return Delivered::Unsettled(error),
+        };
+        if let Some(calendar) = found {
+            let account = AccountKey { business, account: calendar.account };
+            match self.google.delete_event(account, &calendar.google_id, event_id, None).await {
+                Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => {}
+                Err(error) => return Delivered::Later(error),
+            }
+        }
+        let held = delivery.clone();
+        let done = move |tx: &mut Tx| -> Work<'_, ()> { Box::pin(async move { tx.delivered(&held).await }) };
+        match self.store.write(Lane::Background, done).await {
+            Ok(()) => Delivered::Settled,
+            Err(error) => Delivered::Unsettled(error),
+        }
+    }
+}
+
+/// Keeps what Google answered, and ends the delivery, unless it was taken over meanwhile.
+async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -> store::Result<()> {
+    let booking = tx.lock_booking(delivery.business, job.booking.id).await?;
+    if !tx.holds_delivery(delivery).await? {
+        return Ok(());
+    }
+    let Some(mut booking) = booking else { return tx.delivered(delivery).await };
+    let Some(link) = booking.link.as_mut().filter(|link| link.event_id == job.link.event_id) else {
+        // It moved to another calendar meanwhile, which is owed a delivery of its own.
+        return tx.delivered(delivery).await;
+    };
+    link.sent = None;
+    match outcome {
+        Outcome::Shows(etag) => {
+            link.written = Some(job.content());
+            link.etag = etag;
+            if job.booking.version == booking.version {
+                booking.calendar_sync = CalendarSync::Synced;
+            }
+            tx.update_booking(&booking).await?;
+        }
+        Outcome::Removed => {
+            link.written = None;
+            link.etag = None;
+            booking.calendar_sync = CalendarSync::Synced;
+            tx.update_booking(&booking).await?;
+        }
+        Outcome::Foreign => {
+            link.generation += 1;
+            let generation = u64::try_from(link.generation).unwrap_or_default();
+            link.event_id = event_id::derive(booking.id, &job.calendar.google_id, generation);
+            tx.update_booking(&booking).await?;
+            tx.own_event(&booking).await?;
+            tx.owe_event(booking.business, booking.id).await?;
+        }
+        Outcome::Saw(seen) => {
+            link.recheck = false;
+            if link.written.is_none() && matches!(seen, Seen::Live { .. }) {
+                link.written = Some(Content { version: 0, interval: job.booking.interval });
+            }
+            tx.update_booking(&booking).await?;
+            tx.follow(&mut booking, &seen).await?;
+        }
+    }
+    tx.delivered(delivery).await
+}
+
+/// Title and description of the event.
+async fn texts(tx: &mut Tx, booking: &Booking, business: &Business) -> store::Result<(String, String)> {
+    let services = tx.services(business.id).await?;
+    let service = services.iter().find(|service| Some(service.id) == booking.service);
+    let customer = booking.customer.as_ref();
+    let values = Values {
+        service: service.map_or("Appointment", |service| service.name.as_str()),
+        name: customer.map_or("", |customer| customer.name.as_str()),
+        phone: customer.map_or("", |customer| customer.phone.as_str()),
+        notes: customer.and_then(|customer| customer.notes.as_deref()).unwrap_or_default(),
+        reference: booking.reference.as_deref().unwrap_or_default(),
+    };
+    // Templates are checked when they are saved; should one be wrong all the same, the usual text serves.
+    let fill = |wanted: &str, usual: &str| {
+        template::render(wanted, &values).or_else(|_| template::render(usual, &values)).unwrap_or_default()
+    };
+    Ok((fill(&business.event_title, template::TITLE), fill(&business.event_body, template::BODY)))
+}
+
+/// The zone in which the event is written: where the resource is.
+async fn zone(tx: &mut Tx, booking: &Booking, business: &Business) -> store::Result<Tz> {
+    let resources = tx.resources(business.id).await?;
+    let resource = resources.iter().find(|resource| resource.id == booking.resource);
+    Ok(resource.and_then(|resource| resource.time_zone).unwrap_or(business.time_zone))
+}

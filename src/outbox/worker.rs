@@ -1,0 +1,152 @@
+//! Who delivers what when, on this node.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Outbox;
+use crate::{
+    google,
+    store::{
+        self, Lane, Tx,
+        outbox::{Delivery, Depth, Owed},
+    },
+};
+
+/// How a delivery went.
+#[derive(Debug)]
+pub(super) enum Delivered {
+    /// Settled, in the transaction that also keeps its outcome.
+    Settled,
+    /// Not now.
+    Later(google::Error),
+    /// The database failed; the lease runs out and the delivery is repeated.
+    Unsettled(store::Error),
+}
+
+/// The first wait after a failure; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF: Duration = Duration::from_secs(2);
+const BACKOFF_MAX: Duration = Duration::from_mins(30);
+/// How much waits vary.
+const JITTER_PERCENT: u32 = 25;
+
+type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
+
+impl Outbox {
+    /// Delivers until `stop` is cancelled, then waits for the deliveries in flight.
+    ///
+    /// Waking is only a hint: what to do is always read from the store, so a lost wake-up costs at most one poll.
+    pub async fn run(self, stop: CancellationToken) {
+        let in_flight = TaskTracker::new();
+        let room = Arc::new(Semaphore::new(usize::try_from(self.config.concurrency).unwrap_or(1).max(1)));
+        let poll = Duration::from_secs(self.config.poll_s.into());
+        while !stop.is_cancelled() {
+            // Taken before looking, so that a wake-up in between is not lost.
+            let woken = self.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let nap = match self.start_deliveries(&in_flight, &room).await {
+                Ok(nap) => nap.clamp(Duration::from_millis(5), poll),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look for deliveries that are due");
+                    poll
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = woken => {}
+                () = tokio::time::sleep(nap) => {}
+            }
+        }
+        in_flight.close();
+        in_flight.wait().await;
+    }
+
+    /// Starts as many deliveries as there is room and need for. Returns how long nothing more is due.
+    async fn start_deliveries(&self, in_flight: &TaskTracker, room: &Arc<Semaphore>) -> store::Result<Duration> {
+        let free = room.available_permits();
+        if free == 0 {
+            return Ok(BACKOFF);
+        }
+        let look = |tx: &mut Tx| -> Work<'_, (Option<chrono::DateTime<chrono::Utc>>, Depth)> {
+            Box::pin(async move { Ok((tx.next_delivery_at().await?, tx.outbox_depth().await?)) })
+        };
+        let (next, depth) = self.store.read(look).await?;
+        let now = self.clock.now();
+        self.metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
+        let age = depth.oldest.map(|oldest| (now - oldest).to_std().unwrap_or_default());
+        self.metrics.outbox_oldest_age(age.unwrap_or_default());
+        match next {
+            None => return Ok(Duration::MAX),
+            Some(next) if next > now => return Ok((next - now).to_std().unwrap_or_default()),
+            Some(_) => {}
+        }
+        let length = self.lease();
+        let claim = move |tx: &mut Tx| -> Work<'_, Vec<Delivery>> {
+            Box::pin(async move { tx.claim_deliveries(length, free).await })
+        };
+        for delivery in self.store.write(Lane::Background, claim).await? {
+            let Ok(permit) = Arc::clone(room).acquire_owned().await else { break };
+            let outbox = self.clone();
+            in_flight.spawn(async move {
+                outbox.deliver(&delivery).await;
+                drop(permit);
+                outbox.wake.notify_one();
+            });
+        }
+        Ok(Duration::ZERO)
+    }
+
+    /// Makes one delivery and settles it.
+    async fn deliver(&self, delivery: &Delivery) {
+        let kind = delivery.owed.kind();
+        let delivered = match &delivery.owed {
+            Owed::Event(booking) => self.deliver_event(delivery, *booking).await,
+            Owed::Removal { calendar, event_id } => self.deliver_removal(delivery, *calendar, event_id).await,
+        };
+        let outcome = match delivered {
+            Delivered::Settled => "done",
+            Delivered::Later(error) => self.put_back(delivery, &error).await,
+            Delivered::Unsettled(error) => {
+                tracing::warn!(kind, %error, "cannot settle a delivery; it is repeated when its lease ends");
+                "unsettled"
+            }
+        };
+        self.metrics.outbox_delivery(kind, outcome);
+    }
+
+    /// Decides when a delivery that failed is tried again, or that it is given up.
+    async fn put_back(&self, delivery: &Delivery, error: &google::Error) -> &'static str {
+        let doublings = u32::try_from(delivery.attempts - 1).unwrap_or_default().min(20);
+        let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(BACKOFF_MAX);
+        let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(error.retry_after().unwrap_or_default());
+        // Google being down or the grant being dead is nobody's fault here: such deliveries wait as long as it takes.
+        let waits = error.is_transient() || matches!(error, google::Error::NeedsReconnect { .. });
+        let dead = !waits && delivery.attempts >= i64::from(self.config.attempts_max);
+        tracing::warn!(
+            business = %delivery.business, kind = delivery.owed.kind(), attempt = delivery.attempts, %error, dead,
+            "a delivery failed"
+        );
+        let (due_at, why, held) = (self.clock.now() + wait, error.to_string(), delivery.clone());
+        let settle = move |tx: &mut Tx| -> Work<'_, ()> {
+            Box::pin(async move {
+                if !tx.holds_delivery(&held).await? {
+                    return Ok(());
+                }
+                if !dead {
+                    return tx.deliver_later(&held, due_at, &why).await;
+                }
+                if let Owed::Event(booking) = held.owed {
+                    tx.event_failed(held.business, booking).await?;
+                }
+                tx.give_up(&held, &why).await
+            })
+        };
+        if let Err(error) = self.store.write(Lane::Background, settle).await {
+            tracing::warn!(%error, "cannot put a delivery back; it is repeated when its lease ends");
+        }
+        if dead { "dead" } else { "retry" }
+    }
+}

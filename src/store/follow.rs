@@ -1,0 +1,180 @@
+//! A booking follows what happened to its event: the plan is pure ([`reconcile`]), this carries it out in one
+//! transaction.
+
+use chrono_tz::Tz;
+
+use super::{
+    Result, Sql, Tx,
+    bookings::{Booking, CalendarSync, Content},
+    claims::{Source, Step},
+    execute,
+};
+use crate::domain::{
+    BookingId, BusinessId, CalendarId, Event, EventKind, EventStatus, Interval,
+    booking::{Party, State},
+    expand::single_interval,
+    reconcile::{self, Decision, Linked, Seen, Written},
+};
+
+const RECHECK: Sql = Sql::same("UPDATE booking SET recheck = 1 WHERE business_id = $1 AND id = $2");
+const FAILED: Sql =
+    Sql::same("UPDATE booking SET calendar_sync = 'failed' WHERE business_id = $1 AND id = $2");
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("RECHECK", RECHECK), ("FAILED", FAILED)];
+
+/// What a mirrored event tells its booking. `zone` is the calendar's.
+#[must_use]
+pub fn seen(event: &Event, etag: Option<&str>, zone: Tz) -> Seen {
+    if event.status == EventStatus::Cancelled {
+        return Seen::Deleted;
+    }
+    Seen::Live {
+        interval: single_interval(event, zone),
+        etag: etag.map(str::to_owned),
+        recurs: event.kind != EventKind::Single,
+        free: !event.blocks(),
+    }
+}
+
+impl Tx {
+    /// Notes that a booking's event is to be read by its id before anything is decided, and owes that.
+    pub async fn recheck_event(&mut self, business: BusinessId, booking: BookingId) -> Result<()> {
+        execute!(self, RECHECK, business.to_string(), booking.to_string())?;
+        self.owe_event(business, booking).await
+    }
+
+    /// Notes that Google refused a booking's event for good, so that a person looks.
+    pub async fn event_failed(&mut self, business: BusinessId, booking: BookingId) -> Result<()> {
+        execute!(self, FAILED, business.to_string(), booking.to_string())?;
+        Ok(())
+    }
+
+    /// Lets a booking follow its event, as `calendar` shows it. Returns whether Google is owed something now.
+    pub async fn follow_owner(
+        &mut self,
+        business: BusinessId,
+        id: BookingId,
+        calendar: CalendarId,
+        seen: &Seen,
+    ) -> Result<bool> {
+        let Some(mut booking) = self.lock_booking(business, id).await? else { return Ok(false) };
+        if booking.link.as_ref().is_none_or(|link| link.calendar != calendar) {
+            // An event that was left behind when the booking moved to another calendar; its removal is owed already.
+            return Ok(false);
+        }
+        self.follow(&mut booking, seen).await
+    }
+
+    /// As [`Tx::follow_owner`], for a booking that this transaction has locked. Saves it.
+    pub async fn follow(&mut self, booking: &mut Booking, seen: &Seen) -> Result<bool> {
+        let now = self.now();
+        let Some(link) = booking.link.clone() else { return Ok(false) };
+        let decision = reconcile::plan(
+            &Linked {
+                interval: booking.interval,
+                stands: matches!(booking.state, State::Confirmed { .. } | State::Completed { .. }),
+                over: booking.interval.end() <= now,
+                told: link.written.is_some_and(|written| written.version == booking.version),
+                written: link.written.map(|written| Written { interval: written.interval, etag: link.etag.as_deref() }),
+                sent: link.sent.map(|sent| sent.interval),
+            },
+            seen,
+        );
+        let etag = match seen {
+            Seen::Live { etag, .. } => etag.clone(),
+            Seen::Deleted | Seen::Missing => None,
+        };
+        match decision {
+            Decision::Nothing => Ok(false),
+            Decision::Remember => {
+                if let Some(link) = &mut booking.link {
+                    // With the etag of what the owner left, the next change of ours meets no conflict.
+                    link.etag = etag;
+                }
+                self.update_booking(booking).await?;
+                Ok(false)
+            }
+            Decision::Wait => {
+                self.recheck_event(booking.business, booking.id).await?;
+                Ok(true)
+            }
+            Decision::Move(interval) => {
+                self.move_with_owner(booking, interval, etag).await?;
+                Ok(false)
+            }
+            Decision::Cancel => {
+                self.cancel_with_owner(booking).await?;
+                Ok(false)
+            }
+            Decision::Write | Decision::Remove => {
+                if let (Some(link), Seen::Live { interval, .. }) = (&mut booking.link, seen) {
+                    // Google holds something: the next step is a change or a removal of that.
+                    let version = link.written.map_or(0, |written| written.version);
+                    let interval = interval.unwrap_or(booking.interval);
+                    link.written = Some(Content { version: version.min(booking.version - 1), interval });
+                    link.etag = etag;
+                }
+                self.update_booking(booking).await?;
+                self.owe_event(booking.business, booking.id).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn move_with_owner(&mut self, booking: &mut Booking, to: Interval, etag: Option<String>) -> Result<()> {
+        let now = self.now();
+        let resources = self.claimed_resources(booking.business, booking.id).await?;
+        self.lock_resources(booking.business, &resources).await?;
+        booking.interval = to;
+        booking.version += 1;
+        booking.updated_at = now;
+        booking.calendar_sync = CalendarSync::Synced;
+        if let Some(link) = &mut booking.link {
+            link.written = Some(Content { version: booking.version, interval: to });
+            link.etag = etag;
+        }
+        self.delete_claims(booking).await?;
+        let capacities = self.resources(booking.business).await?;
+        let mut meets = false;
+        for resource in resources {
+            self.expire_claims(booking.business, resource, now).await?;
+            let exclusive = capacities.iter().any(|known| known.id == resource && known.capacity == 1);
+            let claim = crate::domain::booking::claim(to, booking.buffer_before, booking.buffer_after).unwrap_or(to);
+            let taken = !self.claims(booking.business, Some(resource), claim, now).await?.is_empty();
+            // The owner's word stands, also over another booking: both stay, and it is recorded.
+            let forced = exclusive && taken;
+            meets |= forced;
+            self.insert_claim(booking, resource, exclusive, forced).await?;
+        }
+        self.update_booking(booking).await?;
+        self.record_step(booking, Step::Rescheduled, Source::Owner).await?;
+        if meets {
+            self.record_step(booking, Step::Conflict, Source::Owner).await?;
+            tracing::warn!(business = %booking.business, booking = %booking.id, "the owner moved a booking onto another");
+        }
+        if let Some(link) = &booking.link {
+            let (calendar, event) = (link.calendar, link.event_id.clone());
+            self.drop_own_busy(booking.business, calendar, &event).await?;
+        }
+        Ok(())
+    }
+
+    async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {
+        let Ok(state) = booking.state.cancel(self.now(), Party::Owner) else { return Ok(()) };
+        booking.state = state;
+        booking.version += 1;
+        booking.updated_at = self.now();
+        booking.calendar_sync = CalendarSync::Synced;
+        if let Some(link) = &mut booking.link {
+            link.written = None;
+            link.etag = None;
+        }
+        self.end_claims(booking).await?;
+        self.update_booking(booking).await?;
+        self.record_step(booking, Step::Cancelled, Source::Owner).await?;
+        if let Some(link) = &booking.link {
+            let (calendar, event) = (link.calendar, link.event_id.clone());
+            self.drop_own_busy(booking.business, calendar, &event).await?;
+        }
+        Ok(())
+    }
+}
