@@ -9,6 +9,7 @@ pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod google;
+pub mod http;
 pub mod lifecycle;
 pub mod store;
 pub mod telemetry;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use super::{Error, Result, Sql, Tx, accounts::AccountStatus, execute, fetch, instant, micros, parse};
 use crate::{
     crypto::Cell,
     domain::{AccountId, BusinessId, CalendarId, Interval, ResourceId},
@@ -63,6 +63,8 @@ pub struct Mirror {
     pub last_error: Option<String>,
     /// Whether Google can push for it.
     pub watchable: bool,
+    /// Whether Google still lets slotd in.
+    pub account_status: AccountStatus,
     /// A live channel's end, when there is one.
     pub watched_until: Option<DateTime<Utc>>,
 }
@@ -94,6 +96,7 @@ pub(super) struct Row {
     last_error: Option<String>,
     watchable: i64,
     watched_until: Option<i64>,
+    account_status: String,
 }
 
 const T: &str = "calendar";
@@ -111,7 +114,9 @@ macro_rules! select {
                     c.covered_to, c.odd_events, c.synced_events, c.dirty, c.seen, c.due_at, c.failures, c.last_error,
                     c.watchable,
                     (SELECT MAX(w.expires_at) FROM channel w
-                      WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until
+                      WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until,
+                    (SELECT a.status FROM account a
+                      WHERE a.business_id = c.business_id AND a.id = c.account_id) AS account_status
                FROM calendar c WHERE ",
             $condition
         )
@@ -166,6 +171,7 @@ impl Tx {
                 failures: row.failures,
                 last_error: row.last_error,
                 watchable: row.watchable == 1,
+                account_status: parse(T, "account_status", &row.account_status)?,
                 watched_until: time("watched_until", row.watched_until)?,
             },
         })

@@ -95,12 +95,12 @@ const FREE_SERIES: Sql = Sql::same(
 const PURGE_EVENTS: Sql = Sql::same(
     "DELETE FROM event WHERE (business_id, calendar_id, generation, event_id) IN (
         SELECT business_id, calendar_id, generation, event_id FROM event
-         WHERE business_id = $1 AND calendar_id = $2 AND generation <> $3 LIMIT $4)",
+         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3 LIMIT $4)",
 );
 const PURGE_BUSY: Sql = Sql::same(
     "DELETE FROM busy_slot WHERE (business_id, calendar_id, generation, start_at, end_at, event_id) IN (
         SELECT business_id, calendar_id, generation, start_at, end_at, event_id FROM busy_slot
-         WHERE business_id = $1 AND calendar_id = $2 AND generation <> $3 LIMIT $4)",
+         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3 LIMIT $4)",
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("SELECT", SELECT),
@@ -266,12 +266,20 @@ impl Tx {
         rows.iter().map(|(facts,)| read(facts)).collect()
     }
 
-    /// Masters and exceptions of the series after `after`, by series; the last series may be cut short by `limit`.
-    pub async fn recurring_events(&mut self, of: Generation, after: &str, limit: usize) -> Result<Vec<Event>> {
+    /// Masters and exceptions of the series after `after`, by series, each series whole: about `limit` rows. Also whether
+    /// more may follow.
+    pub async fn whole_series(&mut self, of: Generation, after: &str, limit: usize) -> Result<(Vec<Event>, bool)> {
         let (business, calendar) = (of.business.to_string(), of.calendar.to_string());
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<(String,)> = fetch!(fetch_all, self, RECURRING, &business, &calendar, of.number, after, limit)?;
-        rows.iter().map(|(facts,)| read(facts)).collect()
+        let bound = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(String,)> = fetch!(fetch_all, self, RECURRING, &business, &calendar, of.number, after, bound)?;
+        let mut events = rows.iter().map(|(facts,)| read(facts)).collect::<Result<Vec<Event>>>()?;
+        let more = events.len() == limit;
+        if more && let Some(last) = events.last().map(|event| event.series_id().to_owned()) {
+            // The limit may have cut the last series short.
+            events.retain(|event| event.series_id() != last);
+            events.extend(self.series(of, &last).await?);
+        }
+        Ok((events, more))
     }
 
     /// Events that happen once, after the one with the id `after`.
@@ -299,7 +307,8 @@ impl Tx {
         execute!(self, FREE_SERIES, of.business.to_string(), of.calendar.to_string(), of.number, series_id)
     }
 
-    /// Removes up to `limit` rows of each kind that belong to other generations. Returns how many were removed.
+    /// Removes up to `limit` rows of each kind that belong to earlier generations; a later one is being staged. Returns how
+    /// many were removed.
     pub async fn purge_generations(&mut self, keep: Generation, limit: usize) -> Result<u64> {
         let (business, calendar) = (keep.business.to_string(), keep.calendar.to_string());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

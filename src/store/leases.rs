@@ -71,6 +71,14 @@ const CLAIM: Sql = Sql {
                        ORDER BY c.due_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED)
             RETURNING business_id, id, fence, dirty, pushed_at",
 };
+/// Takes one calendar, due or not.
+const CLAIM_ONE: Sql = Sql::same(
+    "UPDATE calendar SET lease_until = $4, fence = fence + 1 WHERE business_id = $1 AND id = $2 AND lease_until <= $3
+     RETURNING business_id, id, fence, seen, pushed_at",
+);
+/// Gives a calendar back without having looked at Google.
+const RELEASE: Sql =
+    Sql::same("UPDATE calendar SET lease_until = 0 WHERE business_id = $1 AND id = $2 AND fence = $3");
 const KEEP: Sql = Sql::same(
     "UPDATE calendar SET lease_until = $4, synced_events = synced_events + $5
       WHERE business_id = $1 AND id = $2 AND fence = $3",
@@ -99,8 +107,8 @@ const ROLLED: Sql = Sql::same(
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
 const NEXT_DUE: Sql = Sql::same(
-    "SELECT MIN(c.due_at) FROM calendar c JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
-      WHERE a.status = 'connected' AND c.lease_until <= $1",
+    "SELECT c.due_at FROM calendar c JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
+      WHERE a.status = 'connected' AND c.lease_until <= $1 ORDER BY c.due_at LIMIT 1",
 );
 const WATCH_DUE: Sql = Sql::same(
     "SELECT c.business_id, c.id FROM calendar c
@@ -115,6 +123,8 @@ const ROLL_DUE: Sql = Sql::same(
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("CLAIM", CLAIM),
+    ("CLAIM_ONE", CLAIM_ONE),
+    ("RELEASE", RELEASE),
     ("KEEP", KEEP),
     ("FINISH", FINISH),
     ("FAIL", FAIL),
@@ -127,6 +137,20 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
 ];
 
 type ClaimRow = (String, String, i64, i64, Option<i64>);
+
+impl TryFrom<ClaimRow> for Lease {
+    type Error = Error;
+
+    fn try_from((business, calendar, fence, seen, pushed_at): ClaimRow) -> Result<Self> {
+        Ok(Self {
+            business: parse(T, "business_id", &business)?,
+            calendar: parse(T, "id", &calendar)?,
+            fence,
+            seen,
+            pushed_at: pushed_at.map(|at| instant(T, "pushed_at", at)).transpose()?,
+        })
+    }
+}
 
 fn held(rows: u64) -> Result<()> {
     if rows == 0 { Err(Error::LeaseLost) } else { Ok(()) }
@@ -144,17 +168,27 @@ impl Tx {
         let due = micros(self.now());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows: Vec<ClaimRow> = fetch!(fetch_all, self, CLAIM, micros(now), until, due, limit)?;
-        rows.into_iter()
-            .map(|(business, calendar, fence, seen, pushed_at)| {
-                Ok(Lease {
-                    business: parse(T, "business_id", &business)?,
-                    calendar: parse(T, "id", &calendar)?,
-                    fence,
-                    seen,
-                    pushed_at: pushed_at.map(|at| instant(T, "pushed_at", at)).transpose()?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(Lease::try_from).collect()
+    }
+
+    /// Takes one calendar for `lease`, due or not. `None` while somebody works on it.
+    pub async fn claim_calendar(
+        &mut self,
+        business: BusinessId,
+        calendar: CalendarId,
+        lease: Duration,
+    ) -> Result<Option<Lease>> {
+        let now = self.lease_time().await?;
+        let (business, calendar) = (business.to_string(), calendar.to_string());
+        let until = micros(now + lease);
+        let row: Option<ClaimRow> =
+            fetch!(fetch_optional, self, CLAIM_ONE, &business, &calendar, micros(now), until)?;
+        row.map(Lease::try_from).transpose()
+    }
+
+    /// Gives a calendar back without having looked at Google.
+    pub async fn release_calendar(&mut self, lease: &Lease) -> Result<()> {
+        held(execute!(self, RELEASE, lease.business.to_string(), lease.calendar.to_string(), lease.fence)?)
     }
 
     /// Extends a lease and notes progress. First in each transaction of a pass.
@@ -239,8 +273,8 @@ impl Tx {
     /// When the next calendar is due that nobody works on.
     pub async fn next_pass_at(&mut self) -> Result<Option<DateTime<Utc>>> {
         let now = micros(self.lease_time().await?);
-        let (at,): (Option<i64>,) = fetch!(fetch_one, self, NEXT_DUE, now)?;
-        at.map(|at| instant(T, "due_at", at)).transpose()
+        let row: Option<(i64,)> = fetch!(fetch_optional, self, NEXT_DUE, now)?;
+        row.map(|(at,)| instant(T, "due_at", at)).transpose()
     }
 
     /// Up to `limit` calendars that need a watch channel, or a new one.

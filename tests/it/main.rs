@@ -1,1 +1,6 @@
-fn main() {}
+//! Tests of the whole, and of the rules that the compiler does not hold.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod dashboard;
+mod dependencies;
+mod floors;

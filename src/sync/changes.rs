@@ -1,0 +1,183 @@
+//! From changed events to changed rows. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono_tz::Tz;
+
+use crate::{
+    domain::{
+        Event, EventKind, EventStatus, Interval,
+        expand::{Limits, expand_series, single_interval},
+    },
+    store::events::BusySlot,
+};
+
+/// The busy slots of a group of events, and what went wrong on the way.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    pub(super) busy: Vec<BusySlot>,
+    /// Series whose rules could not be read in full, or were cut short.
+    pub(super) odd: i64,
+}
+
+impl Slots {
+    pub(super) fn longest_us(&self) -> i64 {
+        longest_us(&self.busy)
+    }
+}
+
+/// The longest of `slots`, in microseconds.
+pub(super) fn longest_us(slots: &[BusySlot]) -> i64 {
+    slots.iter().filter_map(|slot| slot.interval.duration().num_microseconds()).max().unwrap_or_default()
+}
+
+/// The busy slot of an event that happens once, or of an exception that stands alone.
+pub(super) fn single(event: &Event, zone: Tz, window: Interval) -> Option<BusySlot> {
+    let interval = single_interval(event, zone).filter(|interval| event.blocks() && interval.overlaps(window))?;
+    Some(BusySlot { interval, event_id: event.id.clone(), series_id: event.series_id().to_owned() })
+}
+
+/// Expands whatever is known under one series id, over the part of `window` that is asked for.
+///
+/// Exceptions whose master is unknown stand alone. Exceptions of an event that no longer repeats are leftovers.
+pub(super) fn expand(rows: &[Event], zone: Tz, window: Interval, into: &mut Slots) {
+    let master = rows.iter().find(|event| matches!(event.kind, EventKind::Master { .. }));
+    let alone = rows.iter().find(|event| event.kind == EventKind::Single);
+    if let Some(master) = master {
+        let exceptions: Vec<Event> =
+            rows.iter().filter(|event| matches!(event.kind, EventKind::Exception { .. })).cloned().collect();
+        let expansion = expand_series(master, &exceptions, zone, window, &Limits::default());
+        into.odd += i64::from(expansion.truncated || expansion.odd.is_some());
+        into.busy.extend(expansion.busy.into_iter().map(|occurrence| BusySlot {
+            interval: occurrence.interval,
+            event_id: occurrence.event_id,
+            series_id: master.id.clone(),
+        }));
+    } else if let Some(event) = alone {
+        into.busy.extend(single(event, zone, window));
+    } else {
+        into.busy.extend(rows.iter().filter_map(|event| single(event, zone, window)));
+    }
+}
+
+/// The events of each series in `changed`: the stored rows with the changes applied.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// What is known under each series id once the changes are applied.
+    pub(super) series: BTreeMap<String, Vec<Event>>,
+    /// Ids that Google deleted: single events, or masters with everything that belongs to them.
+    pub(super) deleted: BTreeSet<String>,
+}
+
+impl Groups {
+    /// Starts from what is stored of each series that `changed` touches.
+    pub(super) fn apply(stored: BTreeMap<String, Vec<Event>>, changed: &[Event]) -> Self {
+        let mut groups = Self { series: stored, deleted: BTreeSet::new() };
+        for event in changed {
+            let id = event.series_id().to_owned();
+            if is_tombstone(event) {
+                groups.series.insert(id.clone(), Vec::new());
+                groups.deleted.insert(id);
+                continue;
+            }
+            groups.deleted.remove(&id);
+            let rows = groups.series.entry(id).or_default();
+            match rows.iter_mut().find(|row| row.id == event.id) {
+                Some(row) => *row = event.clone(),
+                None => rows.push(event.clone()),
+            }
+        }
+        groups
+    }
+}
+
+/// Whether Google says that an event is gone, with all that belongs to it. A cancelled exception is not: it is a hole in
+/// a series that goes on.
+pub(super) fn is_tombstone(event: &Event) -> bool {
+    event.status == EventStatus::Cancelled && !matches!(event.kind, EventKind::Exception { .. })
+}
+
+/// The masters that exceptions name and that `known` does not hold.
+pub(super) fn missing_masters(series: &BTreeMap<String, Vec<Event>>) -> Vec<String> {
+    let lacks = |rows: &Vec<Event>| {
+        !rows.is_empty() && rows.iter().all(|event| matches!(event.kind, EventKind::Exception { .. }))
+    };
+    series.iter().filter(|(_, rows)| lacks(rows)).map(|(id, _)| id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::*;
+    use crate::domain::EventTime;
+
+    fn at(hour: i64) -> EventTime {
+        EventTime::At { at: start() + TimeDelta::hours(hour), zone: Some(Tz::UTC) }
+    }
+
+    fn start() -> DateTime<Utc> {
+        "2026-11-23T00:00:00Z".parse().unwrap()
+    }
+
+    fn window() -> Interval {
+        Interval::new(start(), start() + TimeDelta::days(30)).unwrap()
+    }
+
+    fn event(id: &str, kind: EventKind, hour: i64) -> Event {
+        Event {
+            id: id.into(),
+            kind,
+            status: EventStatus::Confirmed,
+            times: Some((at(hour), at(hour + 1))),
+            transparent: false,
+            declined: false,
+        }
+    }
+
+    fn daily(id: &str) -> Event {
+        event(id, EventKind::Master { recurrence: vec!["RRULE:FREQ=DAILY;COUNT=3".into()] }, 9)
+    }
+
+    fn moved(id: &str, master: &str, original: i64, to: i64) -> Event {
+        event(id, EventKind::Exception { master: master.into(), original: at(original) }, to)
+    }
+
+    fn starts(rows: &[Event]) -> Vec<i64> {
+        let mut slots = Slots::default();
+        expand(rows, Tz::UTC, window(), &mut slots);
+        let mut hours: Vec<i64> = slots.busy.iter().map(|slot| (slot.interval.start() - start()).num_hours()).collect();
+        hours.sort_unstable();
+        hours
+    }
+
+    #[test]
+    fn an_exception_that_comes_before_its_master_finds_it() {
+        let groups = Groups::apply(BTreeMap::new(), &[moved("m_1", "m", 33, 40), daily("m")]);
+        assert_eq!(starts(&groups.series["m"]), [9, 40, 57]);
+        assert!(missing_masters(&groups.series).is_empty());
+    }
+
+    #[test]
+    fn an_exception_without_its_master_asks_for_it_and_stands_alone_meanwhile() {
+        let groups = Groups::apply(BTreeMap::new(), &[moved("m_1", "m", 33, 40)]);
+        assert_eq!(missing_masters(&groups.series), ["m"]);
+        assert_eq!(starts(&groups.series["m"]), [40]);
+    }
+
+    #[test]
+    fn a_deleted_master_takes_its_exceptions_along() {
+        let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);
+        let mut gone = event("m", EventKind::Single, 0);
+        (gone.status, gone.times) = (EventStatus::Cancelled, None);
+        let groups = Groups::apply(stored, &[gone]);
+        assert!(groups.series["m"].is_empty() && groups.deleted.contains("m"));
+    }
+
+    #[test]
+    fn a_series_that_becomes_one_event_leaves_no_exceptions_behind() {
+        let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);
+        let groups = Groups::apply(stored, &[event("m", EventKind::Single, 12)]);
+        assert_eq!(starts(&groups.series["m"]), [12]);
+    }
+}

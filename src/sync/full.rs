@@ -1,0 +1,197 @@
+//! A first sync, or a new one when the token is no longer good.
+//!
+//! Rows are staged beside the served ones in short transactions, under the fence of this pass as their generation. One
+//! short transaction at the end switches to them together with the token, so no reader ever sees an empty or half mirror.
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    Mirrors,
+    changes::{Slots, expand, longest_us, single},
+    incremental::mirrored,
+    own::{OwnEvent, split_own},
+    pass::{Heading, PAGES_MAX, Pass, PassError, Report},
+};
+use crate::{
+    domain::{Event, EventKind, EventStatus},
+    google::EventsQuery,
+    store::{
+        self, Lane, Tx,
+        events::{BusySlot, Generation, MirroredEvent},
+    },
+};
+
+/// Rows of recurring events that are read at once to be expanded.
+const RECURRING_ROWS: usize = 1_000;
+
+/// What a full pass has seen so far.
+#[derive(Default)]
+struct Seen {
+    items: usize,
+    odd: i64,
+    longest_us: i64,
+    own: Vec<OwnEvent>,
+}
+
+impl Mirrors {
+    pub(super) async fn full(&self, pass: &Pass) -> Result<Report, PassError> {
+        let staged = pass.generation(pass.lease.fence);
+        let (mut heading, mut seen) = (Heading::default(), Seen::default());
+        let token = self.stage_pages(pass, staged, &mut heading, &mut seen).await?;
+        let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
+        self.stage_series(pass, staged, zone, &mut seen).await?;
+
+        let mut finished = self.finished(pass, heading, token, seen.items);
+        finished.generation = staged.number;
+        finished.coverage = pass.window;
+        finished.longest_us = seen.longest_us;
+        finished.whole = true;
+        finished.changed = true;
+        finished.odd_events = seen.odd;
+        self.metrics.odd_events(u64::try_from(seen.odd).unwrap_or_default());
+        let lease = pass.lease;
+        let switch = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+            Box::pin(async move { tx.finish_pass(&lease, &finished).await })
+        };
+        self.store.write(Lane::Background, switch).await?;
+        self.settled(pass);
+
+        self.recheck_absent(pass, &seen.own).await?;
+        self.follow_owner(pass, seen.own).await?;
+        self.purge(staged).await?;
+        Ok(Report { kind: "full", items: seen.items })
+    }
+
+    async fn stage_pages(
+        &self,
+        pass: &Pass,
+        staged: Generation,
+        heading: &mut Heading,
+        seen: &mut Seen,
+    ) -> Result<String, PassError> {
+        let mut page_token = None::<String>;
+        for _ in 0..PAGES_MAX {
+            let query = EventsQuery {
+                page_token: page_token.as_deref(),
+                max_results: u16::try_from(self.config.page_size).unwrap_or(2_500),
+                ..EventsQuery::default()
+            };
+            let page = self.google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
+            heading.read(&page);
+            let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
+            seen.items += page.items.len();
+            seen.odd += i64::try_from(page.items.iter().filter(|item| item.odd.is_some()).count() + page.without_id)
+                .unwrap_or_default();
+
+            let (own, theirs) = split_own(&self.store, pass.calendar.business, page.items).await?;
+            let own_busy: Vec<BusySlot> = own.iter().filter_map(|own| own.busy(zone, pass.window)).collect();
+            let own_rows: Vec<MirroredEvent> = own.iter().map(OwnEvent::row).collect();
+            seen.own.extend(own);
+            self.stage(pass, staged, own_rows, own_busy, seen).await?;
+
+            let mut rows: Vec<MirroredEvent> = Vec::with_capacity(self.rows_max());
+            let mut busy: Vec<BusySlot> = Vec::new();
+            for item in theirs {
+                // Tombstones of single events and masters are of no use in a fresh state.
+                let hole = matches!(item.event.kind, EventKind::Exception { .. });
+                if item.event.status == EventStatus::Cancelled && !hole {
+                    continue;
+                }
+                if item.event.kind == EventKind::Single {
+                    busy.extend(single(&item.event, zone, pass.window));
+                }
+                rows.push(mirrored(item));
+                if rows.len() >= self.rows_max() {
+                    self.stage(pass, staged, std::mem::take(&mut rows), std::mem::take(&mut busy), seen).await?;
+                }
+            }
+            self.stage(pass, staged, rows, busy, seen).await?;
+
+            match (page.next_page_token, page.next_sync_token) {
+                (Some(next), _) if page_token.as_ref() == Some(&next) => return Err(PassError::Endless),
+                (Some(next), _) => page_token = Some(next),
+                (None, Some(token)) => return Ok(token),
+                (None, None) => return Err(PassError::NoToken),
+            }
+        }
+        Err(PassError::Endless)
+    }
+
+    /// Writes staged rows, and shows the lease that somebody still works on it.
+    async fn stage(
+        &self,
+        pass: &Pass,
+        staged: Generation,
+        rows: Vec<MirroredEvent>,
+        busy: Vec<BusySlot>,
+        seen: &mut Seen,
+    ) -> Result<(), PassError> {
+        if rows.is_empty() && busy.is_empty() {
+            return Ok(());
+        }
+        seen.longest_us = seen.longest_us.max(longest_us(&busy));
+        let (lease, length) = (pass.lease, self.lease());
+        let write = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+            Box::pin(async move {
+                tx.keep_lease(&lease, length, rows.len()).await?;
+                tx.put_events(staged, &rows).await?;
+                tx.put_busy(staged, &busy).await
+            })
+        };
+        Ok(self.store.write(Lane::Background, write).await?)
+    }
+
+    /// Expands every staged series, a few at a time: masters and exceptions may have come on different pages.
+    async fn stage_series(
+        &self,
+        pass: &Pass,
+        staged: Generation,
+        zone: chrono_tz::Tz,
+        seen: &mut Seen,
+    ) -> Result<(), PassError> {
+        let mut after = String::new();
+        loop {
+            let from = after.clone();
+            let read = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<(Vec<Event>, bool)>> {
+                Box::pin(async move { tx.whole_series(staged, &from, RECURRING_ROWS).await })
+            };
+            let (rows, more) = self.store.read(read).await?;
+            let Some(last) = rows.last().map(|row| row.series_id().to_owned()) else { return Ok(()) };
+            let mut slots = Slots::default();
+            for group in rows.chunk_by(|a, b| a.series_id() == b.series_id()) {
+                let master = group.iter().any(|event| matches!(event.kind, EventKind::Master { .. }));
+                match if master { None } else { self.fetch_master(pass, group[0].series_id()).await? } {
+                    None => expand(group, zone, pass.window, &mut slots),
+                    Some(master) => {
+                        let whole: Vec<Event> = group.iter().cloned().chain([master]).collect();
+                        expand(&whole, zone, pass.window, &mut slots);
+                    }
+                }
+            }
+            seen.odd += slots.odd;
+            let mut busy = slots.busy;
+            while !busy.is_empty() {
+                let rest = busy.split_off(busy.len().min(self.rows_max() * 2));
+                self.stage(pass, staged, Vec::new(), busy, seen).await?;
+                busy = rest;
+            }
+            if !more {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+
+    /// Removes the rows of earlier generations, in short transactions.
+    async fn purge(&self, keep: Generation) -> Result<(), PassError> {
+        let limit = self.rows_max();
+        loop {
+            let purge = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<u64>> {
+                Box::pin(async move { tx.purge_generations(keep, limit).await })
+            };
+            if self.store.write(Lane::Background, purge).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What changed since the last pass, applied in one short transaction together with the token.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    Mirrors,
+    changes::{Groups, Slots, expand, is_tombstone, missing_masters},
+    own::split_own,
+    pass::{Heading, PAGES_MAX, Pass, PassError, Report},
+};
+use crate::{
+    domain::Event,
+    google::{self, EventsQuery, Item},
+    store::{self, Lane, Tx, events::MirroredEvent},
+};
+
+/// Most items that one transaction applies. More are staged like a first sync.
+const ITEMS_MAX: usize = 2_500;
+/// Most busy slots that one transaction replaces.
+const SLOTS_MAX: usize = 5_000;
+
+impl Mirrors {
+    pub(super) async fn incremental(&self, pass: &Pass, token: &str) -> Result<Report, PassError> {
+        let (items, heading, token) = self.changed_items(pass, token).await?;
+        if heading.zone.is_some_and(|zone| zone != pass.calendar.time_zone) {
+            // Every all-day and floating event lies elsewhere now.
+            return Err(PassError::TooMuch);
+        }
+        let count = items.len();
+        let odd = items.iter().filter(|item| item.odd.is_some()).count();
+        let mut finished = self.finished(pass, heading, token, count);
+        finished.odd_events = pass.calendar.mirror.odd_events + i64::try_from(odd).unwrap_or_default();
+        self.metrics.odd_events(u64::try_from(odd).unwrap_or_default());
+
+        if count == 0 {
+            let lease = pass.lease;
+            let finish = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+                Box::pin(async move { tx.finish_pass(&lease, &finished).await })
+            };
+            self.store.write(Lane::Background, finish).await?;
+            self.settled(pass);
+            return Ok(Report { kind: "incremental", items: 0 });
+        }
+
+        let (own, theirs) = split_own(&self.store, pass.calendar.business, items).await?;
+        let mirrored: Vec<MirroredEvent> = theirs.into_iter().map(mirrored).collect();
+        let groups = self.groups(pass, &mirrored).await?;
+        let mut slots = Slots::default();
+        for rows in groups.series.values() {
+            expand(rows, pass.calendar.time_zone, finished.coverage, &mut slots);
+        }
+        if slots.busy.len() > SLOTS_MAX {
+            return Err(PassError::TooMuch);
+        }
+        slots.busy.extend(own.iter().filter_map(|own| own.busy(pass.calendar.time_zone, finished.coverage)));
+        finished.longest_us = slots.longest_us();
+        finished.odd_events += slots.odd;
+
+        let (lease, served, length) = (pass.lease, pass.served(), self.lease());
+        let kept: Vec<MirroredEvent> =
+            mirrored.into_iter().filter(|event| !groups.deleted.contains(&event.event.id)).collect();
+        let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
+        let own_rows: Vec<MirroredEvent> = own.iter().map(super::own::OwnEvent::row).collect();
+        let apply = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+            Box::pin(async move {
+                tx.keep_lease(&lease, length, kept.len()).await?;
+                for id in &groups.deleted {
+                    tx.delete_event(served, id).await?;
+                    tx.delete_series(served, id).await?;
+                }
+                tx.put_events(served, &kept).await?;
+                tx.put_events(served, &own_rows).await?;
+                for id in groups.series.keys().chain(&own_ids) {
+                    tx.free_series(served, id).await?;
+                }
+                tx.put_busy(served, &slots.busy).await?;
+                tx.finish_pass(&lease, &finished).await
+            })
+        };
+        self.store.write(Lane::Background, apply).await?;
+        self.settled(pass);
+        self.follow_owner(pass, own).await?;
+        Ok(Report { kind: "incremental", items: count })
+    }
+
+    async fn changed_items(&self, pass: &Pass, token: &str) -> Result<(Vec<Item>, Heading, String), PassError> {
+        let (mut items, mut heading, mut page_token) = (Vec::new(), Heading::default(), None::<String>);
+        for _ in 0..PAGES_MAX {
+            let query = EventsQuery {
+                sync_token: Some(token),
+                page_token: page_token.as_deref(),
+                max_results: u16::try_from(self.config.page_size).unwrap_or(2_500),
+                ..EventsQuery::default()
+            };
+            let mut page = self.google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
+            heading.read(&page);
+            items.append(&mut page.items);
+            if items.len() > ITEMS_MAX {
+                return Err(PassError::TooMuch);
+            }
+            match (page.next_page_token, page.next_sync_token) {
+                (Some(next), _) if page_token.as_ref() == Some(&next) => return Err(PassError::Endless),
+                (Some(next), _) => page_token = Some(next),
+                (None, Some(token)) => return Ok((latest(items), heading, token)),
+                (None, None) => return Err(PassError::NoToken),
+            }
+        }
+        Err(PassError::Endless)
+    }
+
+    /// What is known of every series that `changed` touches, with the changes applied.
+    async fn groups(&self, pass: &Pass, changed: &[MirroredEvent]) -> Result<Groups, PassError> {
+        let events: Vec<Event> = changed.iter().map(|event| event.event.clone()).collect();
+        let touched: BTreeSet<String> =
+            events.iter().filter(|event| !is_tombstone(event)).map(|event| event.series_id().to_owned()).collect();
+        let served = pass.served();
+        let read = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<BTreeMap<String, Vec<Event>>>> {
+            Box::pin(async move {
+                let mut stored = BTreeMap::new();
+                for id in touched {
+                    let rows = tx.series(served, &id).await?;
+                    stored.insert(id, rows);
+                }
+                Ok(stored)
+            })
+        };
+        let mut groups = Groups::apply(self.store.read(read).await?, &events);
+        for id in missing_masters(&groups.series) {
+            if let Some(master) = self.fetch_master(pass, &id).await? {
+                groups.series.entry(id).or_default().push(master);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// The master that an exception names and that no page held. `None` when Google says that it is gone.
+    pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<Event>, google::Error> {
+        match self.google.get_event(pass.account(), &pass.calendar.google_id, id).await {
+            Ok(item) if !is_tombstone(&item.event) => Ok(Some(item.event)),
+            Ok(_) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The last word on each event, in the order of first mention: a page may repeat what an earlier one said.
+fn latest(items: Vec<Item>) -> Vec<Item> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut kept: Vec<Item> = Vec::with_capacity(items.len());
+    for item in items {
+        match places.get(&item.event.id) {
+            Some(&place) => kept[place] = item,
+            None => {
+                places.insert(item.event.id.clone(), kept.len());
+                kept.push(item);
+            }
+        }
+    }
+    kept
+}
+
+/// The row of an event.
+pub(super) fn mirrored(item: Item) -> MirroredEvent {
+    MirroredEvent { event: item.event, etag: item.etag, title: item.title }
+}

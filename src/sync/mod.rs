@@ -1,0 +1,124 @@
+//! Keeps each calendar's mirror like Google's.
+//!
+//! A pass takes no input: whatever woke it (a push, the clock, "sync now"), it reads its sync token from the store and
+//! asks Google what changed. So a lost wake-up costs time and nothing else.
+//!
+//! ```text
+//! claim by lease ─▶ events.list ─▶ stage ─▶ expand ─▶ switch to the new rows together with the token ─▶ follow the owner
+//! ```
+
+mod changes;
+mod full;
+mod horizon;
+mod incremental;
+mod own;
+mod pass;
+mod push;
+mod scheduler;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+use url::Url;
+
+pub use push::{Push, PushOutcome};
+
+use crate::{
+    config,
+    domain::{CalendarId, Interval, SharedChance, SharedClock},
+    google::Google,
+    store::Store,
+    telemetry::Metrics,
+};
+
+/// Mirrors calendars. Cheap to clone.
+#[derive(Clone)]
+pub struct Mirrors {
+    store: Store,
+    google: Google,
+    clock: SharedClock,
+    chance: SharedChance,
+    config: Arc<config::Sync>,
+    metrics: Metrics,
+    /// Where Google is to push; without it every calendar is polled.
+    push_address: Option<Url>,
+    /// Wakes the scheduler of this node.
+    wake: Arc<Notify>,
+    /// Wakes the outbox of this node.
+    outbox: Arc<Notify>,
+    /// How often a push was followed by a pass that found nothing: Google's list may lag behind its own push.
+    empty_looks: Arc<Mutex<HashMap<CalendarId, u32>>>,
+}
+
+impl std::fmt::Debug for Mirrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mirrors").field("push_address", &self.push_address.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// What [`Mirrors`] stands on.
+pub struct Foundation {
+    /// The database.
+    pub store: Store,
+    /// The client.
+    pub google: Google,
+    /// The time.
+    pub clock: SharedClock,
+    /// Randomness for channel tokens and jitter.
+    pub chance: SharedChance,
+    /// The `[sync]` section.
+    pub config: config::Sync,
+    /// Where to count.
+    pub metrics: Metrics,
+    /// Where Google is to push.
+    pub push_address: Option<Url>,
+    /// Wakes the outbox of this node.
+    pub outbox: Arc<Notify>,
+}
+
+impl Mirrors {
+    /// Mirrors that do nothing until [`Mirrors::run`].
+    #[must_use]
+    pub fn new(foundation: Foundation) -> Self {
+        let Foundation { store, google, clock, chance, config, metrics, push_address, outbox } = foundation;
+        Self {
+            store,
+            google,
+            clock,
+            chance,
+            config: Arc::new(config),
+            metrics,
+            push_address,
+            wake: Arc::default(),
+            outbox,
+            empty_looks: Arc::default(),
+        }
+    }
+
+    /// Looks at once whether a calendar is due.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The time that a pass begun now covers: whole days in UTC.
+    fn window(&self, now: DateTime<Utc>) -> Interval {
+        let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+        let from = midnight - TimeDelta::days(i64::from(self.config.coverage_back_days));
+        let to = midnight + Days::new(u64::from(self.config.horizon_days) + 1);
+        Interval::new(from, to).expect("the horizon lies ahead")
+    }
+
+    /// Most rows that one transaction writes.
+    fn rows_max(&self) -> usize {
+        usize::try_from(self.config.write_rows_max).unwrap_or(usize::MAX).max(1)
+    }
+
+    const fn lease(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.config.lease_s as u64)
+    }
+}

@@ -1,0 +1,78 @@
+//! Google's pushes: a hint that a calendar changed, and nothing more.
+
+use futures_util::future::BoxFuture;
+
+use super::Mirrors;
+use crate::{
+    crypto::{equal, sha256},
+    domain::ChannelId,
+    store::{self, Lane, Tx},
+};
+
+/// What a push says about itself, from its `X-Goog-` headers. Its body is empty.
+#[derive(Clone)]
+pub struct Push<'a> {
+    /// `X-Goog-Channel-ID`.
+    pub channel: &'a str,
+    /// `X-Goog-Channel-Token`: the only proof of its origin.
+    pub token: &'a str,
+    /// `X-Goog-Resource-State`: `sync` when a channel begins, else `exists`.
+    pub state: &'a str,
+}
+
+/// What became of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// A pass is due.
+    Accepted,
+    /// The first push of a channel: it works.
+    Hello,
+    /// Nobody knows the channel, or the token is not its.
+    Unknown,
+}
+
+impl PushOutcome {
+    /// The word for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Hello => "hello",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Mirrors {
+    /// Takes a push: notes that its calendar is due and wakes the scheduler. Asks Google nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails; Google then tries again.
+    pub async fn take_push(&self, push: Push<'_>) -> store::Result<PushOutcome> {
+        let outcome = self.judge_push(push).await?;
+        self.metrics.push_received(outcome.as_str());
+        Ok(outcome)
+    }
+
+    async fn judge_push(&self, push: Push<'_>) -> store::Result<PushOutcome> {
+        let Ok(id) = push.channel.parse::<ChannelId>() else { return Ok(PushOutcome::Unknown) };
+        let read = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<_>> {
+            Box::pin(async move { tx.channel(id).await })
+        };
+        // Looked up without writing, so that forged pushes cost a read.
+        let Some(channel) = self.store.read(read).await? else { return Ok(PushOutcome::Unknown) };
+        if !equal(&sha256(push.token.as_bytes()), &channel.token_hash) {
+            return Ok(PushOutcome::Unknown);
+        }
+        if push.state == "sync" {
+            return Ok(PushOutcome::Hello);
+        }
+        let wake = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<bool>> {
+            Box::pin(async move { tx.wake_calendar(channel.business, channel.calendar).await })
+        };
+        self.store.write(Lane::Caller, wake).await?;
+        self.wake.notify_one();
+        Ok(PushOutcome::Accepted)
+    }
+}

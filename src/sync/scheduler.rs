@@ -1,0 +1,81 @@
+//! Which calendar is worked on when, by this node.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Mirrors;
+use crate::store::{self, Lane, Tx, leases::Lease};
+
+/// The longest sleep between two looks at what is due. Another node may have taken a push, so a node that shares its
+/// database looks more often than one that is alone with it.
+const NAP_ALONE: Duration = Duration::from_secs(5);
+const NAP_SHARED: Duration = Duration::from_secs(1);
+/// The shortest sleep, against a busy loop when something is due that cannot be claimed.
+const NAP_MIN: Duration = Duration::from_millis(5);
+/// The sleep after the database failed.
+const NAP_AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+impl Mirrors {
+    /// Syncs due calendars until `stop` is cancelled, then waits for the passes in flight.
+    pub async fn run(self, stop: CancellationToken) {
+        let passes = TaskTracker::new();
+        let room = Arc::new(Semaphore::new(usize::try_from(self.config.concurrency).unwrap_or(1).max(1)));
+        let nap_max = if self.store.engine_name() == "sqlite" { NAP_ALONE } else { NAP_SHARED };
+        while !stop.is_cancelled() {
+            // Taken before looking, so that a wake-up in between is not lost.
+            let woken = self.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            let nap = match self.start_passes(&passes, &room).await {
+                Ok(nap) => nap.clamp(NAP_MIN, nap_max),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look for calendars that are due");
+                    NAP_AFTER_FAILURE
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = woken => {}
+                () = tokio::time::sleep(nap) => {}
+            }
+        }
+        passes.close();
+        passes.wait().await;
+    }
+
+    /// Starts as many passes as there is room and need for. Returns how long nothing more is due.
+    async fn start_passes(&self, passes: &TaskTracker, room: &Arc<Semaphore>) -> store::Result<Duration> {
+        let free = room.available_permits();
+        if free == 0 {
+            // A pass that ends wakes this loop.
+            return Ok(NAP_SHARED);
+        }
+        let now = self.clock.now();
+        let next = self
+            .store
+            .read(|tx: &mut Tx| -> BoxFuture<'_, store::Result<_>> { Box::pin(async move { tx.next_pass_at().await }) })
+            .await?;
+        let Some(next) = next else { return Ok(NAP_ALONE) };
+        if next > now {
+            return Ok((next - now).to_std().unwrap_or_default());
+        }
+        let length = self.lease();
+        let claim = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<Vec<Lease>>> {
+            Box::pin(async move { tx.claim_calendars(length, free).await })
+        };
+        let leases = self.store.write(Lane::Background, claim).await?;
+        for lease in leases {
+            let Ok(permit) = Arc::clone(room).acquire_owned().await else { break };
+            let mirrors = self.clone();
+            passes.spawn(async move {
+                mirrors.pass(lease).await;
+                drop(permit);
+                mirrors.wake.notify_one();
+            });
+        }
+        Ok(Duration::ZERO)
+    }
+}

@@ -1,0 +1,164 @@
+//! Watch channels: asked for, renewed with overlap, and stopped.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::Mirrors;
+use crate::{
+    crypto::{random_token, sha256},
+    domain::{BusinessId, CalendarId, ChannelId},
+    google::{self, AccountKey, NewChannel},
+    store::{self, Lane, Tx, calendars::Calendar, channels::Channel},
+};
+
+/// Channels handled in one sweep.
+const SWEEP_MAX: usize = 50;
+/// How often the sweep looks for channels that are due, besides the schedule.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+/// How long before its end a channel is renewed, as a share of its life: both live for the overlap.
+const OVERLAP_SHARE: i32 = 8;
+/// When to ask again after Google refused.
+const RETRY: Duration = Duration::from_mins(5);
+/// When to ask again whether a calendar can be watched after all.
+const UNWATCHABLE_RETRY: TimeDelta = TimeDelta::days(7);
+
+type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
+
+impl Mirrors {
+    /// Sees to it that every calendar that can be watched is, until `stop` is cancelled.
+    pub async fn keep_watches(self, stop: CancellationToken) {
+        let Some(address) = self.push_address.clone() else {
+            tracing::info!("no push address is set, so calendars are polled");
+            return stop.cancelled().await;
+        };
+        while !stop.is_cancelled() {
+            if let Err(error) = self.sweep_watches(&address).await {
+                tracing::warn!(%error, "cannot look after watch channels");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(SWEEP_PERIOD) => {}
+            }
+        }
+    }
+
+    async fn sweep_watches(&self, address: &Url) -> store::Result<()> {
+        let due = |tx: &mut Tx| -> Work<'_, Vec<(BusinessId, CalendarId)>> {
+            Box::pin(async move { tx.watches_due(SWEEP_MAX).await })
+        };
+        for (business, id) in self.store.read(due).await? {
+            let read = move |tx: &mut Tx| -> Work<'_, Option<Calendar>> {
+                Box::pin(async move { tx.calendar(business, id).await })
+            };
+            if let Some(calendar) = self.store.read(read).await? {
+                self.watch(&calendar, address).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a new channel for a calendar and ends the others.
+    async fn watch(&self, calendar: &Calendar, address: &Url) -> store::Result<()> {
+        let now = self.clock.now();
+        let (business, id) = (calendar.business, calendar.id);
+        let account = AccountKey { business, account: calendar.account };
+        let token = random_token(&*self.chance);
+        let ttl = TimeDelta::seconds(i64::from(self.config.channel_ttl_s));
+        let channel = Channel {
+            business,
+            id: ChannelId::new(self.chance.uuid(now)),
+            calendar: id,
+            token_hash: sha256(token.as_bytes()).to_vec(),
+            google_resource_id: None,
+            stopping: false,
+            expires_at: now + ttl,
+        };
+        // Committed before Google is asked: the first push may come before the answer. The next try is set here as well,
+        // so that a node that dies in between leaves no calendar unwatched.
+        let (row, retry_at) = (channel.clone(), now + self.chance.jitter(RETRY, 25));
+        let prepare = move |tx: &mut Tx| -> Work<'_, ()> {
+            Box::pin(async move {
+                tx.insert_channel(&row).await?;
+                tx.schedule_watch(business, id, retry_at, true).await
+            })
+        };
+        self.store.write(Lane::Background, prepare).await?;
+
+        let wish = NewChannel { id: channel.id, token: (*token).clone().into(), address: address.clone(), ttl_s: self.config.channel_ttl_s };
+        match self.google.watch_events(account, &calendar.google_id, &wish).await {
+            Ok(granted) => {
+                let expires_at = granted.expires_at.unwrap_or(channel.expires_at);
+                self.granted(channel, granted.resource_id, expires_at).await?;
+                self.stop_old(account, business, id).await
+            }
+            Err(error) => self.refused(channel, &error, now).await,
+        }
+    }
+
+    async fn granted(&self, channel: Channel, resource: String, expires_at: DateTime<Utc>) -> store::Result<()> {
+        let now = self.clock.now();
+        let renew_at = expires_at - (expires_at - now).max(TimeDelta::zero()) / OVERLAP_SHARE;
+        let save = move |tx: &mut Tx| -> Work<'_, ()> {
+            Box::pin(async move {
+                tx.channel_granted(&channel, &resource, expires_at).await?;
+                tx.schedule_watch(channel.business, channel.calendar, renew_at, true).await?;
+                // What changed between the last pass and the first push would wait for the next poll.
+                tx.wake_calendar(channel.business, channel.calendar).await?;
+                Ok(())
+            })
+        };
+        self.store.write(Lane::Background, save).await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn refused(&self, channel: Channel, error: &google::Error, now: DateTime<Utc>) -> store::Result<()> {
+        let watchable = !matches!(error, google::Error::PushNotSupported);
+        if watchable {
+            tracing::warn!(calendar = %channel.calendar, %error, "cannot watch a calendar, it is polled meanwhile");
+        } else {
+            tracing::info!(calendar = %channel.calendar, "Google does not push for this calendar, so it is polled");
+        }
+        let at = if watchable {
+            now + self.chance.jitter(RETRY, 25).max(error.retry_after().unwrap_or_default())
+        } else {
+            now + UNWATCHABLE_RETRY
+        };
+        let save = move |tx: &mut Tx| -> Work<'_, ()> {
+            Box::pin(async move {
+                tx.delete_channel(channel.business, channel.id).await?;
+                tx.schedule_watch(channel.business, channel.calendar, at, watchable).await
+            })
+        };
+        self.store.write(Lane::Background, save).await
+    }
+
+    /// Ends the channels that a newer one replaced. One that Google no longer knows has ended already.
+    async fn stop_old(&self, account: AccountKey, business: BusinessId, calendar: CalendarId) -> store::Result<()> {
+        let read = move |tx: &mut Tx| -> Work<'_, Vec<Channel>> {
+            Box::pin(async move { tx.channels(business, calendar).await })
+        };
+        let now = self.clock.now();
+        for channel in self.store.read(read).await?.into_iter().filter(|channel| channel.stopping) {
+            let ended = match &channel.google_resource_id {
+                // Google never granted it, or its answer was lost: it ends by itself.
+                None => channel.expires_at <= now,
+                Some(resource) => match self.google.stop_channel(account, channel.id, resource).await {
+                    Ok(()) | Err(google::Error::NotFound) => true,
+                    Err(_) => channel.expires_at <= now,
+                },
+            };
+            if ended {
+                let delete = move |tx: &mut Tx| -> Work<'_, ()> {
+                    Box::pin(async move { tx.delete_channel(business, channel.id).await })
+                };
+                self.store.write(Lane::Background, delete).await?;
+            }
+        }
+        Ok(())
+    }
+}
