@@ -17,8 +17,8 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    AccessToken, AccountKey, CallRecord, Endpoints, Google, Limits, TokenError, TokenSource, Transport,
-    install_tls_provider,
+    AccessToken, AccountKey, CallRecord, Endpoints, Google, Limits, OAuth, OAuthClient, TokenError, TokenSource,
+    Transport, install_tls_provider,
 };
 use crate::domain::{AccountId, BusinessId};
 
@@ -184,6 +184,11 @@ pub(super) fn transport_at(api: &Url, limits: Limits) -> Transport {
 
 pub(super) fn google_at(api: &Url, limits: Limits) -> Google {
     Google::new(transport_at(api, limits), &endpoints_at(api), Arc::new(rejections().0))
+}
+
+pub(super) fn oauth_at(api: &Url, limits: Limits) -> OAuth {
+    let client = OAuthClient { client_id: "id1".to_owned(), client_secret: "hush".into() };
+    OAuth::new(transport_at(api, limits), &endpoints_at(api), &client)
 }
 
 /// A client whose calls are noted.

@@ -64,7 +64,10 @@ pub fn install_tls_provider() {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        fixture::{ACCOUNT, google_at, oauth_at},
+        *,
+    };
 
     #[test]
     fn the_tls_provider_can_be_installed_twice() {
@@ -72,5 +75,26 @@ mod tests {
         install_tls_provider();
         let provider = rustls::crypto::CryptoProvider::get_default().unwrap();
         assert!(!provider.cipher_suites.is_empty());
+    }
+
+    /// The work of this test is done by the compiler: a future that is `Send` only for some lifetimes fails here instead
+    /// of at its distant first user.
+    #[test]
+    fn every_call_can_be_spawned() {
+        fn spawnable(_: impl Future + Send + 'static) {}
+        let base = "http://127.0.0.1:1/calendar/v3".parse().unwrap();
+        let (google, oauth) = (google_at(&base, Limits::default()), oauth_at(&base, Limits::default()));
+        spawnable(async move {
+            let listed = google.list_events(ACCOUNT, "c", &EventsQuery::default()).await;
+            let patched = google.patch_event(ACCOUNT, "c", "e", &EventPatch::default(), None).await;
+            (google.calendar_list(ACCOUNT).await, listed, patched)
+        });
+        spawnable(async move {
+            let exchanged = oauth.exchange_code(&"c".into(), &"v".into(), &base).await;
+            let told = oauth.userinfo(&AccessToken::new("a")).await;
+            (oauth.refresh(&"r".into()).await, oauth.revoke(&"r".into()).await, exchanged, told)
+        });
+        let _delegated =
+            |account: ServiceAccount| spawnable(async move { account.access_token("anna@example.com").await });
     }
 }

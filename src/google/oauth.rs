@@ -3,6 +3,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use futures_util::{FutureExt, future::BoxFuture};
 use hyper::{Method, Request, StatusCode, header};
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
@@ -106,21 +107,21 @@ impl OAuth {
         verifier: &SecretString,
         redirect_uri: &Url,
     ) -> Result<Grant, TokenError> {
-        let http = |request| token_request(&self.transport, request);
+        let endpoint = TokenEndpoint(&self.transport);
         let request = self
             .client
             .exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()))
             .set_redirect_uri(std::borrow::Cow::Owned(RedirectUrl::from_url(redirect_uri.clone())))
-            .request_async(&http);
+            .request_async(&endpoint);
         self.timed("oauth.exchange", async { request.await.map(grant).map_err(refusal) }).await
     }
 
     /// Exchanges a refresh token for an access token.
     pub async fn refresh(&self, refresh_token: &SecretString) -> Result<Grant, TokenError> {
-        let http = |request| token_request(&self.transport, request);
+        let endpoint = TokenEndpoint(&self.transport);
         let token = RefreshToken::new(refresh_token.expose_secret().to_owned());
-        let request = self.client.exchange_refresh_token(&token).request_async(&http);
+        let request = self.client.exchange_refresh_token(&token).request_async(&endpoint);
         self.timed("oauth.refresh", async { request.await.map(grant).map_err(refusal) }).await
     }
 
@@ -128,8 +129,8 @@ impl OAuth {
     ///
     /// Google ends everything that this person granted to the project, also to another business.
     pub async fn revoke(&self, token: &SecretString) -> Result<(), TokenError> {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        let body = form.append_pair("token", token.expose_secret()).finish();
+        // In one expression: the serializer is not `Send` and must not live across an await.
+        let body = form_urlencoded::Serializer::new(String::new()).append_pair("token", token.expose_secret()).finish();
         let request = Request::builder()
             .method(Method::POST)
             .uri(self.endpoints.revoke_url.as_str())
@@ -193,20 +194,31 @@ pub(super) async fn timed<T>(
     outcome
 }
 
-/// The HTTP client that `oauth2` is given. A trouble of the server becomes an error here, because `oauth2` would only say
-/// that it cannot parse the page.
-async fn token_request(transport: &Transport, request: oauth2::HttpRequest) -> Result<oauth2::HttpResponse, Lost> {
-    let (head, body) = request.into_parts();
-    let body = String::from_utf8(body).map_err(|_| Lost::Garbled)?;
-    let answer = transport.exchange(Request::from_parts(head, body), &AtomicBool::default()).await?;
-    let status = answer.status;
-    if status.is_server_error() || status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {
-        return Err(Lost::Unwell { status: status.as_u16(), retry_after: retry_after(&answer.headers) });
+/// The HTTP client that `oauth2` is given. Not a closure: the futures of closures that borrow are not `Send` for every
+/// lifetime, and what awaits them could not be spawned.
+struct TokenEndpoint<'a>(&'a Transport);
+
+impl<'c> oauth2::AsyncHttpClient<'c> for TokenEndpoint<'_> {
+    type Error = Lost;
+    type Future = BoxFuture<'c, Result<oauth2::HttpResponse, Lost>>;
+
+    /// A trouble of the server becomes an error here; `oauth2` would only say that it cannot parse the page.
+    fn call(&'c self, request: oauth2::HttpRequest) -> Self::Future {
+        async move {
+            let (head, body) = request.into_parts();
+            let body = String::from_utf8(body).map_err(|_| Lost::Garbled)?;
+            let answer = self.0.exchange(Request::from_parts(head, body), &AtomicBool::default()).await?;
+            let status = answer.status;
+            if status.is_server_error() || status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {
+                return Err(Lost::Unwell { status: status.as_u16(), retry_after: retry_after(&answer.headers) });
+            }
+            let mut response = hyper::Response::new(answer.body);
+            *response.status_mut() = status;
+            *response.headers_mut() = answer.headers;
+            Ok(response)
+        }
+        .boxed()
     }
-    let mut response = hyper::Response::new(answer.body);
-    *response.status_mut() = status;
-    *response.headers_mut() = answer.headers;
-    Ok(response)
 }
 
 /// The `error` of an OAuth answer, or nothing.
@@ -233,15 +245,10 @@ mod tests {
     use super::*;
     use crate::google::{
         CALENDAR_SCOPES, Limits,
-        fixture::{Canned, Stand, endpoints_at, transport_at},
+        fixture::{Canned, Stand, oauth_at},
     };
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-
-    fn oauth_at(stand: &Stand, limits: Limits) -> OAuth {
-        let client = OAuthClient { client_id: "id1".to_owned(), client_secret: "hush".into() };
-        OAuth::new(transport_at(stand.url(), limits), &endpoints_at(stand.url()), &client)
-    }
 
     fn form(body: &str) -> HashMap<String, String> {
         form_urlencoded::parse(body.as_bytes()).into_owned().collect()
@@ -249,14 +256,14 @@ mod tests {
 
     async fn refresh(answer: Canned) -> Result<Grant, TokenError> {
         let stand = Stand::answering([answer]).await;
-        oauth_at(&stand, Limits::default()).refresh(&"r1".into()).await
+        oauth_at(stand.url(), Limits::default()).refresh(&"r1".into()).await
     }
 
     #[tokio::test]
     async fn the_consent_address_asks_for_a_refresh_token_and_hides_the_verifier() {
         let stand = Stand::answering([]).await;
         let redirect_uri = "https://slotd.example/api/v1/auth/google-calendar/callback".parse().unwrap();
-        let url = oauth_at(&stand, Limits::default()).authorize_url(&Authorization {
+        let url = oauth_at(stand.url(), Limits::default()).authorize_url(&Authorization {
             state: "s1",
             verifier: &VERIFIER.into(),
             redirect_uri: &redirect_uri,
@@ -288,7 +295,7 @@ mod tests {
             "scope": "openid https://www.googleapis.com/auth/calendar.events", "refresh_token_expires_in": 604_799 });
         let stand = Stand::answering([Canned::json(200, answer)]).await;
         let redirect_uri: Url = "https://slotd.example/callback".parse().unwrap();
-        let oauth = oauth_at(&stand, Limits::default());
+        let oauth = oauth_at(stand.url(), Limits::default());
         let grant = oauth.exchange_code(&"c1".into(), &VERIFIER.into(), &redirect_uri).await.unwrap();
 
         let seen = &stand.seen()[0];
@@ -353,7 +360,7 @@ mod tests {
     async fn a_token_endpoint_that_never_ends_meets_the_deadline() {
         let stand = Stand::answering([Canned::stalling()]).await;
         let limits = Limits { request: Duration::from_millis(200), ..Limits::default() };
-        let error = oauth_at(&stand, limits).refresh(&"r1".into()).await.unwrap_err();
+        let error = oauth_at(stand.url(), limits).refresh(&"r1".into()).await.unwrap_err();
         assert!(matches!(error, TokenError::Unavailable { .. }), "{error:?}");
     }
 
@@ -365,7 +372,7 @@ mod tests {
             Canned::new(503, Bytes::new()),
         ])
         .await;
-        let oauth = oauth_at(&stand, Limits::default());
+        let oauth = oauth_at(stand.url(), Limits::default());
         oauth.revoke(&"r/1+".into()).await.unwrap();
         assert_eq!(form(&stand.seen()[0].body)["token"], "r/1+");
         oauth.revoke(&"r1".into()).await.unwrap();
@@ -376,7 +383,7 @@ mod tests {
     async fn userinfo_tells_who_granted() {
         let info = json!({ "sub": "108", "email": "anna@example.com", "email_verified": true });
         let stand = Stand::answering([Canned::json(200, info), Canned::new(401, Bytes::new())]).await;
-        let oauth = oauth_at(&stand, Limits::default());
+        let oauth = oauth_at(stand.url(), Limits::default());
         let info = oauth.userinfo(&AccessToken::new("a1")).await.unwrap();
         assert_eq!((info.sub.as_str(), info.email.as_deref()), ("108", Some("anna@example.com")));
         assert!(!format!("{info:?}").contains("anna"));

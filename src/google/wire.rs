@@ -64,20 +64,24 @@ pub(super) struct Fields {
 /// Reads one event. `calendar_zone` stands in where a time names no zone and no offset. `None` when it has no id, so
 /// that nobody could ever say which event it is.
 pub(super) fn read_item(value: &Value, calendar_zone: Option<Tz>) -> Option<Item> {
-    let fields = match serde_path_to_error::deserialize::<_, api::Event>(value) {
-        Ok(event) => from_schema(event)?,
-        Err(error) => {
-            // Only the outermost name: inner ones may be chosen by people.
-            let field = match error.path().iter().next() {
-                Some(serde_path_to_error::Segment::Map { key }) => key.as_str(),
-                _ => "event",
-            };
-            let mut fields = tolerant::read(value, calendar_zone)?;
-            fields.odd.insert(0, format!("`{field}` is not as documented"));
-            fields
-        }
+    let fields = if let Ok(event) = api::Event::deserialize(value) {
+        from_schema(event)?
+    } else {
+        let mut fields = tolerant::read(value, calendar_zone)?;
+        fields.odd.insert(0, format!("`{}` is not as documented", refused_field(value)));
+        fields
     };
     Some(fields.assemble())
+}
+
+/// Where the schema stopped. Only the outermost name: inner ones may be chosen by people.
+fn refused_field(value: &Value) -> String {
+    // Keeping track of the path is not free, so it is done only for the few that need it.
+    let error = serde_path_to_error::deserialize::<_, api::Event>(value).err();
+    match error.as_ref().and_then(|error| error.path().iter().next()) {
+        Some(serde_path_to_error::Segment::Map { key }) => key.clone(),
+        _ => "event".to_owned(),
+    }
 }
 
 fn from_schema(event: api::Event) -> Option<Fields> {
