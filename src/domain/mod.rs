@@ -8,6 +8,7 @@ pub mod event;
 pub mod expand;
 pub mod id;
 pub mod interval;
+mod recurrence;
 pub mod zone;
 
 pub use clock::{Chance, Clock, SharedChance, SharedClock};
