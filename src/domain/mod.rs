@@ -9,6 +9,7 @@ pub mod event_id;
 pub mod expand;
 pub mod id;
 pub mod interval;
+mod recurrence;
 pub mod reconcile;
 pub mod template;
 pub mod zone;

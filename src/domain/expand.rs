@@ -1,1 +1,0 @@
-//! From mirrored events to busy intervals.
