@@ -4,6 +4,7 @@
 //! `docs/architecture.md` tells the floors of this building; `tests/it/floors.rs` holds them.
 
 pub mod availability;
+pub mod booking;
 pub mod cli;
 pub mod config;
 pub mod crypto;
@@ -11,5 +12,7 @@ pub mod domain;
 pub mod google;
 pub mod http;
 pub mod lifecycle;
+pub mod outbox;
 pub mod store;
+pub mod sync;
 pub mod telemetry;

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use futures_util::future::BoxFuture;
 
 use super::{
     BookingError, Desk,
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     availability::{Reason, Slot, slots},
     domain::{BusinessId, Interval, ResourceId, interval::merge},
-    store::Tx,
+    store,
 };
 
 /// The answer to "is it free?".
@@ -82,8 +81,6 @@ pub struct BusyAnswer {
     pub zone: Tz,
 }
 
-type Work<'t, T> = BoxFuture<'t, Result<T, BookingError>>;
-
 impl Desk {
     /// Whether `wish` can be had at `start`, and else what can. When the mirror is older than `max_staleness`, Google is
     /// asked first, under a deadline.
@@ -99,12 +96,11 @@ impl Desk {
             None => true,
         };
         let fresh_for = self.limits.fresh_for;
-        let ask = move |tx: &mut Tx| -> Work<'_, Answer> {
+        let ask = store::work::<Answer, BookingError, _>(move |tx| {
             Box::pin(async move {
                 let (now, office) = (tx.now(), Office::read(tx, business).await?);
                 let order = office.order(&wish)?;
-                let diary =
-                    Diary::read(tx, business, &order.candidates, around(start, &order.rules)?, None).await?;
+                let diary = Diary::read(tx, business, &order.candidates, around(start, &order.rules)?, None).await?;
                 let verdict = judge(&office.agendas(&order.candidates, &diary), &order.rules, start, now);
                 let verdict = if current { verdict } else { Err(Reason::Stale) };
                 let alternatives = match &verdict {
@@ -128,14 +124,14 @@ impl Desk {
                     now,
                 })
             })
-        };
+        });
         self.store.read(ask).await
     }
 
     /// When `wish` can be had.
     pub async fn free_slots(&self, business: BusinessId, question: SlotsQuestion) -> Result<SlotsAnswer, BookingError> {
         let fresh_for = self.limits.fresh_for;
-        let ask = move |tx: &mut Tx| -> Work<'_, SlotsAnswer> {
+        let ask = store::work::<SlotsAnswer, BookingError, _>(move |tx| {
             Box::pin(async move {
                 let (now, office) = (tx.now(), Office::read(tx, business).await?);
                 let order = office.order(&question.wish)?;
@@ -152,7 +148,7 @@ impl Desk {
                     now,
                 })
             })
-        };
+        });
         self.store.read(ask).await
     }
 
@@ -164,7 +160,7 @@ impl Desk {
         range: Interval,
     ) -> Result<BusyAnswer, BookingError> {
         let fresh_for = self.limits.fresh_for;
-        let ask = move |tx: &mut Tx| -> Work<'_, BusyAnswer> {
+        let ask = store::work::<BusyAnswer, BookingError, _>(move |tx| {
             Box::pin(async move {
                 let (now, office) = (tx.now(), Office::read(tx, business).await?);
                 let named = resource.as_deref().map(|text| office.resource(text)).transpose()?;
@@ -186,21 +182,22 @@ impl Desk {
                     zone: office.zone(named),
                 })
             })
-        };
+        });
         self.store.read(ask).await
     }
 
     /// How the mirror of a business stands, all calendars that block together.
     pub async fn standing(&self, business: BusinessId) -> Result<(Office, Standing), BookingError> {
         let fresh_for = self.limits.fresh_for;
-        let ask = move |tx: &mut Tx| -> Work<'_, (Office, Standing)> {
+        let ask = store::work::<(Office, Standing), BookingError, _>(move |tx| {
             Box::pin(async move {
                 let (now, office) = (tx.now(), Office::read(tx, business).await?);
-                let blocking = office.calendars.iter().filter(|calendar| calendar.blocks && calendar.resource.is_some());
+                let blocking =
+                    office.calendars.iter().filter(|calendar| calendar.blocks && calendar.resource.is_some());
                 let standing = Standing::of(blocking, now, fresh_for);
                 Ok((office, standing))
             })
-        };
+        });
         self.store.read(ask).await
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use futures_util::future::BoxFuture;
 
 use super::{
     BookingError, Desk, Key, Refusal, Reply,
@@ -61,8 +60,6 @@ const CREATED: u16 = 201;
 /// How often a booking is tried again when two requests with one key, or two bookings of one slot, meet.
 const TRIES: usize = 3;
 
-type Work<'t, T> = BoxFuture<'t, Result<T, BookingError>>;
-
 impl Desk {
     /// Takes a booking, once for each `key`, and answers when it is durable.
     ///
@@ -107,9 +104,9 @@ impl Desk {
         if key.is_none() {
             return Ok(None);
         }
-        let read = move |tx: &mut Tx| -> Work<'_, Option<Reply>> {
+        let read = store::work::<Option<Reply>, BookingError, _>(move |tx| {
             Box::pin(async move { recall(tx, business, key.as_ref()).await })
-        };
+        });
         self.store.read(read).await
     }
 
@@ -122,7 +119,7 @@ impl Desk {
         verified: bool,
     ) -> Result<Reply, BookingError> {
         let fresh_for = self.limits.fresh_for;
-        let work = move |tx: &mut Tx| -> Work<'_, Reply> {
+        let work = store::work::<Reply, BookingError, _>(move |tx| {
             Box::pin(async move {
                 if let Some(reply) = recall(tx, business, key.as_ref()).await? {
                     return Ok(reply);
@@ -143,7 +140,7 @@ impl Desk {
                 keep(tx, business, key.as_ref(), &reply).await?;
                 Ok(reply)
             })
-        };
+        });
         self.store.write(Lane::Caller, work).await
     }
 }

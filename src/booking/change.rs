@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 
 use super::{
-    BookingError, Booked, Desk, Key, Reply,
+    Booked, BookingError, Desk, Key, Reply,
     book::{Render, exclusive, settle, time, warning},
     freshness::Standing,
     office::{Office, Order, What, Wish},
@@ -48,8 +48,6 @@ impl Change {
 
 const OK: u16 = 200;
 
-type Work<'t, T> = BoxFuture<'t, Result<T, BookingError>>;
-
 impl Desk {
     /// Moves or edits a booking, once for each `key`.
     pub async fn change(
@@ -61,7 +59,7 @@ impl Desk {
         render: impl Fn(&Booked) -> Vec<u8> + Send + Sync + 'static,
     ) -> Result<Reply, BookingError> {
         let render: Render = Arc::new(render);
-        let work = move |tx: &mut Tx| -> Work<'_, Reply> {
+        let outcome = self.retry_and_wake(move |tx| {
             let (change, key, render) = (change.clone(), key.clone(), Arc::clone(&render));
             Box::pin(async move {
                 if let Some(reply) = recall(tx, business, key.as_ref()).await? {
@@ -89,8 +87,8 @@ impl Desk {
                 save(tx, &mut booking, step).await?;
                 answer(tx, &office, booking, key.as_ref(), &render).await
             })
-        };
-        self.retry_and_wake(work).await
+        });
+        outcome.await
     }
 
     /// Cancels a booking, once for each `key`. Cancelling twice is harmless.
@@ -102,7 +100,7 @@ impl Desk {
         render: impl Fn(&Booked) -> Vec<u8> + Send + Sync + 'static,
     ) -> Result<Reply, BookingError> {
         let render: Render = Arc::new(render);
-        let work = move |tx: &mut Tx| -> Work<'_, Reply> {
+        let outcome = self.retry_and_wake(move |tx| {
             let (key, render) = (key.clone(), Arc::clone(&render));
             Box::pin(async move {
                 if let Some(reply) = recall(tx, business, key.as_ref()).await? {
@@ -118,14 +116,14 @@ impl Desk {
                 }
                 answer(tx, &office, booking, key.as_ref(), &render).await
             })
-        };
-        self.retry_and_wake(work).await
+        });
+        outcome.await
     }
 
     /// Runs a change again when another request with the same key, or for the same slot, came in between.
     async fn retry_and_wake<F>(&self, work: F) -> Result<Reply, BookingError>
     where
-        F: for<'t> Fn(&'t mut Tx) -> Work<'t, Reply> + Clone + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Reply, BookingError>> + Clone + Send + 'static,
     {
         let mut outcome = self.store.write(Lane::Caller, work.clone()).await;
         if matches!(outcome, Err(BookingError::Store(store::Error::Exists | store::Error::Overlap))) {
@@ -141,14 +139,14 @@ impl Desk {
         business: BusinessId,
         id: BookingId,
     ) -> Result<(Booked, Vec<HistoryStep>), BookingError> {
-        let read = move |tx: &mut Tx| -> Work<'_, (Booked, Vec<HistoryStep>)> {
+        let read = store::work::<(Booked, Vec<HistoryStep>), BookingError, _>(move |tx| {
             Box::pin(async move {
                 let booking = tx.booking(business, id).await?.ok_or(BookingError::Unknown("booking"))?;
                 let office = Office::read(tx, business).await?;
                 let history = tx.history(business, id).await?;
                 Ok((told(tx, &office, booking, None).await?, history))
             })
-        };
+        });
         self.store.read(read).await
     }
 
@@ -159,7 +157,7 @@ impl Desk {
         filter: Filter,
         limit: usize,
     ) -> Result<Vec<Booked>, BookingError> {
-        let read = move |tx: &mut Tx| -> Work<'_, Vec<Booked>> {
+        let read = store::work::<Vec<Booked>, BookingError, _>(move |tx| {
             Box::pin(async move {
                 let office = Office::read(tx, business).await?;
                 let mut bookings = Vec::new();
@@ -168,18 +166,13 @@ impl Desk {
                 }
                 Ok(bookings)
             })
-        };
+        });
         self.store.read(read).await
     }
 }
 
 /// Finds the new time under the lock and moves the claim there, in one transaction with everything else.
-async fn reschedule(
-    tx: &mut Tx,
-    office: &Office,
-    booking: &mut Booking,
-    change: &Change,
-) -> Result<(), BookingError> {
+async fn reschedule(tx: &mut Tx, office: &Office, booking: &mut Booking, change: &Change) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
     let order = new_order(office, booking, change)?;
     let resource = settle(tx, office, &order, start, Some(booking.id)).await?;

@@ -25,19 +25,13 @@ pub use freshness::{Freshness, Standing};
 pub use office::{Office, What, Wish};
 pub use remember::{Key, Reply};
 
-use crate::{
-    config,
-    domain::{SharedChance, SharedClock},
-    store::Store,
-    telemetry::Metrics,
-};
+use crate::{config, domain::SharedClock, store::Store, telemetry::Metrics};
 
 /// Takes bookings. Cheap to clone.
 #[derive(Clone)]
 pub struct Desk {
     store: Store,
     clock: SharedClock,
-    chance: SharedChance,
     metrics: Metrics,
     /// Wakes the outbox of this node.
     outbox: Arc<Notify>,
@@ -71,8 +65,6 @@ pub struct Foundation {
     pub store: Store,
     /// The time.
     pub clock: SharedClock,
-    /// Mints ids.
-    pub chance: SharedChance,
     /// Where to count.
     pub metrics: Metrics,
     /// Wakes the outbox of this node.
@@ -91,12 +83,12 @@ impl Desk {
     /// A desk over the store.
     #[must_use]
     pub fn new(foundation: Foundation) -> Self {
-        let Foundation { store, clock, chance, metrics, outbox, mirrors, passes, booking, sync } = foundation;
+        let Foundation { store, clock, metrics, outbox, mirrors, passes, booking, sync } = foundation;
         let limits = Limits {
             verify_deadline: Duration::from_millis(booking.verify_deadline_ms.into()),
             verify_after: TimeDelta::seconds(booking.verify_after_s.into()),
             fresh_for: TimeDelta::seconds(2 * i64::from(sync.poll_unwatched_s)),
         };
-        Self { store, clock, chance, metrics, outbox, mirrors, passes, limits }
+        Self { store, clock, metrics, outbox, mirrors, passes, limits }
     }
 }

@@ -100,7 +100,9 @@ impl Office {
     pub(super) fn resource(&self, text: &str) -> Result<ResourceId, BookingError> {
         let id = text.parse::<ResourceId>().ok();
         let found = self.resources.iter().find(|known| Some(known.id) == id || same_name(&known.name, text));
-        found.map(|resource| resource.id).ok_or_else(|| unknown_name("resource", self.resources.iter().map(|r| &r.name)))
+        found
+            .map(|resource| resource.id)
+            .ok_or_else(|| unknown_name("resource", self.resources.iter().map(|r| &r.name)))
     }
 
     fn service(&self, text: &str) -> Result<&Service, BookingError> {

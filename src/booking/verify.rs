@@ -1,13 +1,15 @@
 //! A quick look at Google before an answer that matters, under a deadline.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use super::{BookingError, Desk, office::{Office, Wish}};
+use super::{
+    BookingError, Desk,
+    office::{Office, Wish},
+};
 use crate::{
     domain::{BusinessId, CalendarId, ResourceId},
-    store::{Lane, Tx, accounts::AccountStatus, calendars::Calendar},
+    store::{self, Lane, accounts::AccountStatus, calendars::Calendar},
 };
 
 /// How often the store is looked at while waiting: another node may run the pass.
@@ -19,8 +21,6 @@ pub(super) struct Look {
     /// Every calendar that matters was read lately enough.
     pub(super) is_current: bool,
 }
-
-type Work<'t, T> = BoxFuture<'t, Result<T, BookingError>>;
 
 impl Desk {
     /// Sees to it that the calendars behind `wish` were read within `age`: wakes their normal pass and waits for it
@@ -46,14 +46,14 @@ impl Desk {
         if hopeful.len() < behind.len() {
             return Ok(Look { is_current: false });
         }
-        let wake = move |tx: &mut Tx| -> Work<'_, ()> {
+        let wake = store::work::<(), BookingError, _>(move |tx| {
             Box::pin(async move {
                 for id in hopeful {
                     tx.look_at_calendar(business, id).await?;
                 }
                 Ok(())
             })
-        };
+        });
         self.store.write(Lane::Caller, wake).await?;
         let failures: i64 = behind.iter().map(|calendar| calendar.mirror.failures).sum();
         let deadline = Instant::now() + self.limits.verify_deadline;
@@ -80,14 +80,14 @@ impl Desk {
         since: DateTime<Utc>,
     ) -> Result<Vec<Calendar>, BookingError> {
         let wish = wish.clone();
-        let read = move |tx: &mut Tx| -> Work<'_, Vec<Calendar>> {
+        let read = store::work::<Vec<Calendar>, BookingError, _>(move |tx| {
             Box::pin(async move {
                 let office = Office::read(tx, business).await?;
                 let candidates: Vec<ResourceId> = office.order(&wish)?.candidates;
                 let old = |calendar: &&Calendar| calendar.mirror.as_of.is_none_or(|as_of| as_of < since);
                 Ok(office.blocking(&candidates).filter(old).cloned().collect())
             })
-        };
+        });
         self.store.read(read).await
     }
 }

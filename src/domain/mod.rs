@@ -9,8 +9,8 @@ pub mod event_id;
 pub mod expand;
 pub mod id;
 pub mod interval;
-mod recurrence;
 pub mod reconcile;
+mod recurrence;
 pub mod template;
 pub mod zone;
 

@@ -1,12 +1,12 @@
 //! Google shows a booking as it is: its event is inserted, changed, read again or removed.
 
 use chrono_tz::Tz;
-use futures_util::future::BoxFuture;
 
 use super::{Outbox, worker::Delivered};
 use crate::{
     domain::{
-        BookingId, CalendarId, booking::State,
+        BookingId, CalendarId,
+        booking::State,
         event_id,
         reconcile::Seen,
         template::{self, Values},
@@ -71,8 +71,6 @@ enum Outcome {
     Removed,
 }
 
-type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
-
 /// What to tell Google about a booking as it is now.
 fn act(booking: &Booking) -> Act {
     let Some(link) = &booking.link else { return Act::Nothing };
@@ -103,9 +101,9 @@ impl Outbox {
             Err(error) => return Delivered::Later(error),
         };
         let (delivery, outbox) = (delivery.clone(), self.wake.clone());
-        let settle = move |tx: &mut Tx| -> Work<'_, ()> {
+        let settle = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move { settle(tx, &delivery, &job, outcome).await })
-        };
+        });
         match self.store.write(Lane::Background, settle).await {
             Ok(()) => {
                 outbox.notify_one();
@@ -118,7 +116,7 @@ impl Outbox {
     /// Reads the booking, decides, and notes that a write is under way. `None` when there is nothing left to do.
     async fn prepare(&self, delivery: &Delivery, id: BookingId) -> store::Result<Option<Job>> {
         let delivery = delivery.clone();
-        let work = move |tx: &mut Tx| -> Work<'_, Option<Job>> {
+        let work = store::work::<Option<Job>, store::Error, _>(move |tx| {
             Box::pin(async move {
                 let business = delivery.business;
                 let booking = tx.lock_booking(business, id).await?;
@@ -149,7 +147,7 @@ impl Outbox {
                 }
                 Ok(Some(Job { booking, link, calendar, zone, title, body, act }))
             })
-        };
+        });
         self.store.write(Lane::Background, work).await
     }
 
@@ -191,16 +189,16 @@ impl Outbox {
                     Err(error) => Err(error),
                 }
             }
-            Act::Delete => match self.google.delete_event(job.account(), calendar, id, job.link.etag.as_deref()).await {
-                Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(Outcome::Removed),
-                Err(google::Error::PreconditionFailed) => {
-                    self.read(job).await.map(|(_, seen)| match seen {
+            Act::Delete => {
+                match self.google.delete_event(job.account(), calendar, id, job.link.etag.as_deref()).await {
+                    Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(Outcome::Removed),
+                    Err(google::Error::PreconditionFailed) => self.read(job).await.map(|(_, seen)| match seen {
                         Seen::Deleted | Seen::Missing => Outcome::Removed,
                         live @ Seen::Live { .. } => Outcome::Saw(live),
-                    })
+                    }),
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         }
     }
 
@@ -242,16 +240,11 @@ impl Outbox {
     }
 
     /// Removes an event whose booking is written elsewhere now.
-    pub(super) async fn deliver_removal(
-        &self,
-        delivery: &Delivery,
-        calendar: CalendarId,
-        event_id: &str,
-    ) -> Delivered {
+    pub(super) async fn deliver_removal(&self, delivery: &Delivery, calendar: CalendarId, event_id: &str) -> Delivered {
         let business = delivery.business;
-        let read = move |tx: &mut Tx| -> Work<'_, Option<Calendar>> {
+        let read = store::work::<Option<Calendar>, store::Error, _>(move |tx| {
             Box::pin(async move { tx.calendar(business, calendar).await })
-        };
+        });
         let found = match self.store.read(read).await {
             Ok(found) => found,
             Err(error) => return Delivered::Unsettled(error),
@@ -264,7 +257,7 @@ impl Outbox {
             }
         }
         let held = delivery.clone();
-        let done = move |tx: &mut Tx| -> Work<'_, ()> { Box::pin(async move { tx.delivered(&held).await }) };
+        let done = store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.delivered(&held).await }));
         match self.store.write(Lane::Background, done).await {
             Ok(()) => Delivered::Settled,
             Err(error) => Delivered::Unsettled(error),

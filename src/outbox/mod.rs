@@ -64,7 +64,7 @@ impl Outbox {
         Self { store, google, clock, chance, metrics, config: Arc::new(config), wake }
     }
 
-    const fn lease(&self) -> Duration {
-        Duration::from_secs(self.config.lease_s as u64)
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.config.lease_s.into())
     }
 }

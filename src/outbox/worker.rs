@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -10,7 +9,7 @@ use super::Outbox;
 use crate::{
     google,
     store::{
-        self, Lane, Tx,
+        self, Lane,
         outbox::{Delivery, Depth, Owed},
     },
 };
@@ -31,8 +30,6 @@ const BACKOFF: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(30);
 /// How much waits vary.
 const JITTER_PERCENT: u32 = 25;
-
-type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
 
 impl Outbox {
     /// Delivers until `stop` is cancelled, then waits for the deliveries in flight.
@@ -70,9 +67,9 @@ impl Outbox {
         if free == 0 {
             return Ok(BACKOFF);
         }
-        let look = |tx: &mut Tx| -> Work<'_, (Option<chrono::DateTime<chrono::Utc>>, Depth)> {
+        let look = store::work::<(Option<chrono::DateTime<chrono::Utc>>, Depth), store::Error, _>(|tx| {
             Box::pin(async move { Ok((tx.next_delivery_at().await?, tx.outbox_depth().await?)) })
-        };
+        });
         let (next, depth) = self.store.read(look).await?;
         let now = self.clock.now();
         self.metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
@@ -84,9 +81,9 @@ impl Outbox {
             Some(_) => {}
         }
         let length = self.lease();
-        let claim = move |tx: &mut Tx| -> Work<'_, Vec<Delivery>> {
+        let claim = store::work::<Vec<Delivery>, store::Error, _>(move |tx| {
             Box::pin(async move { tx.claim_deliveries(length, free).await })
-        };
+        });
         for delivery in self.store.write(Lane::Background, claim).await? {
             let Ok(permit) = Arc::clone(room).acquire_owned().await else { break };
             let outbox = self.clone();
@@ -130,7 +127,7 @@ impl Outbox {
             "a delivery failed"
         );
         let (due_at, why, held) = (self.clock.now() + wait, error.to_string(), delivery.clone());
-        let settle = move |tx: &mut Tx| -> Work<'_, ()> {
+        let settle = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 if !tx.holds_delivery(&held).await? {
                     return Ok(());
@@ -143,7 +140,7 @@ impl Outbox {
                 }
                 tx.give_up(&held, &why).await
             })
-        };
+        });
         if let Err(error) = self.store.write(Lane::Background, settle).await {
             tracing::warn!(%error, "cannot put a delivery back; it is repeated when its lease ends");
         }

@@ -122,8 +122,7 @@ const SELECT: Sql = Sql::same(
 const MARK: Sql = Sql::same(
     "UPDATE account SET status = $3, last_error = $4 WHERE business_id = $1 AND id = $2 AND status = 'connected'",
 );
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("UPSERT", UPSERT), ("LIST", LIST), ("SELECT", SELECT), ("MARK", MARK)];
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("UPSERT", UPSERT), ("LIST", LIST), ("SELECT", SELECT), ("MARK", MARK)];
 
 fn cell<'a>(business: BusinessId, column: &'static str, row: &'a str) -> Cell<'a> {
     Cell { business, table: T, column, row }
@@ -135,7 +134,11 @@ impl Tx {
         let keys = self.keys(business).await?;
         let text = |column, sealed: &[u8]| -> Result<String> {
             let plain = keys.data.open(&cell(business, column, &row.id), sealed)?;
-            String::from_utf8(plain.to_vec()).map_err(|error| Error::Corrupt { table: T, column, why: error.to_string() })
+            String::from_utf8(plain.to_vec()).map_err(|error| Error::Corrupt {
+                table: T,
+                column,
+                why: error.to_string(),
+            })
         };
         Ok(Account {
             business,
@@ -147,7 +150,11 @@ impl Tx {
             },
             email: text("email", &row.email)?,
             status: parse(T, "status", &row.status)?,
-            credential: row.credential.as_deref().map(|sealed| text("credential", sealed).map(Into::into)).transpose()?,
+            credential: row
+                .credential
+                .as_deref()
+                .map(|sealed| text("credential", sealed).map(Into::into))
+                .transpose()?,
             scopes: row.scopes.split_whitespace().map(str::to_owned).collect(),
             subject: row.subject,
             last_error: row.last_error,

@@ -16,6 +16,9 @@ pub(super) fn values(head: &str, columns: usize, rows: usize, tail: &str) -> Str
 mod tests {
     #[test]
     fn a_group_of_marks_stands_for_each_row() {
-        assert_eq!(super::values("INSERT INTO t (a, b)", 2, 2, "RETURNING a"), "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) RETURNING a");
+        assert_eq!(
+            super::values("INSERT INTO t (a, b)", 2, 2, "RETURNING a"),
+            "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) RETURNING a"
+        );
     }
 }

@@ -4,11 +4,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse, to_json};
-use crate::{
-    availability::WeeklyHours,
-    crypto::BusinessKeys,
-    domain::BusinessId,
-};
+use crate::{availability::WeeklyHours, crypto::BusinessKeys, domain::BusinessId};
 
 /// A tenant: one shop, practice or salon.
 #[derive(Debug, Clone, PartialEq)]

@@ -50,9 +50,8 @@ const OF_CALENDAR: Sql = Sql::same(
 const LIVE: Sql = Sql::same(
     "UPDATE channel SET state = 'live', google_resource_id = $3, expires_at = $4 WHERE business_id = $1 AND id = $2",
 );
-const STOPPING: Sql = Sql::same(
-    "UPDATE channel SET state = 'stopping' WHERE business_id = $1 AND calendar_id = $2 AND id <> $3",
-);
+const STOPPING: Sql =
+    Sql::same("UPDATE channel SET state = 'stopping' WHERE business_id = $1 AND calendar_id = $2 AND id <> $3");
 const DELETE: Sql = Sql::same("DELETE FROM channel WHERE business_id = $1 AND id = $2");
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("INSERT", INSERT),

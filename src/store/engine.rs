@@ -95,6 +95,15 @@ const DATABASE_TIME: Sql = Sql {
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
 
+/// Gives a closure the shape that [`Store::read`] and [`Store::write`] take, and names its types where the compiler cannot
+/// tell them.
+pub fn work<T, E, F>(work: F) -> F
+where
+    F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+{
+    work
+}
+
 impl Store {
     /// Opens the database and migrates it to this version.
     ///

@@ -82,9 +82,8 @@ const SINGLES: Sql = Sql::same(
       WHERE business_id = $1 AND calendar_id = $2 AND generation = $3 AND event_id > $4 AND recurs = 0
       ORDER BY event_id LIMIT $5",
 );
-const DELETE: Sql = Sql::same(
-    "DELETE FROM event WHERE business_id = $1 AND calendar_id = $2 AND generation = $3 AND event_id = $4",
-);
+const DELETE: Sql =
+    Sql::same("DELETE FROM event WHERE business_id = $1 AND calendar_id = $2 AND generation = $3 AND event_id = $4");
 const DELETE_SERIES: Sql = Sql::same(
     "DELETE FROM event
       WHERE business_id = $1 AND calendar_id = $2 AND generation = $3 AND series_id = $4 AND recurs = 1",

@@ -17,8 +17,7 @@ use crate::domain::{
 };
 
 const RECHECK: Sql = Sql::same("UPDATE booking SET recheck = 1 WHERE business_id = $1 AND id = $2");
-const FAILED: Sql =
-    Sql::same("UPDATE booking SET calendar_sync = 'failed' WHERE business_id = $1 AND id = $2");
+const FAILED: Sql = Sql::same("UPDATE booking SET calendar_sync = 'failed' WHERE business_id = $1 AND id = $2");
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[("RECHECK", RECHECK), ("FAILED", FAILED)];
 
 /// What a mirrored event tells its booking. `zone` is the calendar's.

@@ -21,8 +21,7 @@ const INSERT: Sql = Sql::same(
     "INSERT INTO idempotency (business_id, key, request_hash, status, body, created_at)
      VALUES ($1, $2, $3, $4, $5, $6)",
 );
-const SELECT: Sql =
-    Sql::same("SELECT request_hash, status, body FROM idempotency WHERE business_id = $1 AND key = $2");
+const SELECT: Sql = Sql::same("SELECT request_hash, status, body FROM idempotency WHERE business_id = $1 AND key = $2");
 const PURGE: Sql = Sql::same("DELETE FROM idempotency WHERE created_at < $1");
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[("INSERT", INSERT), ("SELECT", SELECT), ("PURGE", PURGE)];
 
@@ -33,13 +32,15 @@ const fn cell(business: BusinessId, key: &str) -> Cell<'_> {
 impl Tx {
     /// What was answered to the request with this key.
     pub async fn remembered(&mut self, business: BusinessId, key: &str) -> Result<Option<Remembered>> {
-        let row: Option<(Vec<u8>, i64, Vec<u8>)> =
-            fetch!(fetch_optional, self, SELECT, business.to_string(), key)?;
+        let row: Option<(Vec<u8>, i64, Vec<u8>)> = fetch!(fetch_optional, self, SELECT, business.to_string(), key)?;
         let Some((request_hash, status, body)) = row else { return Ok(None) };
         let keys = self.keys(business).await?;
         let body = keys.data.open(&cell(business, key), &body)?.to_vec();
-        let status = u16::try_from(status)
-            .map_err(|error| Error::Corrupt { table: T, column: "status", why: error.to_string() })?;
+        let status = u16::try_from(status).map_err(|error| Error::Corrupt {
+            table: T,
+            column: "status",
+            why: error.to_string(),
+        })?;
         Ok(Some(Remembered { request_hash, status, body }))
     }
 
@@ -52,16 +53,7 @@ impl Tx {
         let keys = self.keys(business).await?;
         let body = keys.data.seal(&cell(business, key), &answer.body, &**self.chance());
         let now = micros(self.now());
-        execute!(
-            self,
-            INSERT,
-            business.to_string(),
-            key,
-            &answer.request_hash,
-            i64::from(answer.status),
-            &body,
-            now
-        )?;
+        execute!(self, INSERT, business.to_string(), key, &answer.request_hash, i64::from(answer.status), &body, now)?;
         Ok(())
     }
 

@@ -77,8 +77,7 @@ const CLAIM_ONE: Sql = Sql::same(
      RETURNING business_id, id, fence, seen, pushed_at",
 );
 /// Gives a calendar back without having looked at Google.
-const RELEASE: Sql =
-    Sql::same("UPDATE calendar SET lease_until = 0 WHERE business_id = $1 AND id = $2 AND fence = $3");
+const RELEASE: Sql = Sql::same("UPDATE calendar SET lease_until = 0 WHERE business_id = $1 AND id = $2 AND fence = $3");
 const KEEP: Sql = Sql::same(
     "UPDATE calendar SET lease_until = $4, synced_events = synced_events + $5
       WHERE business_id = $1 AND id = $2 AND fence = $3",
@@ -98,9 +97,8 @@ const FAIL: Sql = Sql::same(
     "UPDATE calendar SET failures = failures + 1, last_error = $4, due_at = $5, lease_until = 0
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
-const FORGET_TOKEN: Sql = Sql::same(
-    "UPDATE calendar SET sync_token = NULL WHERE business_id = $1 AND id = $2 AND fence = $3",
-);
+const FORGET_TOKEN: Sql =
+    Sql::same("UPDATE calendar SET sync_token = NULL WHERE business_id = $1 AND id = $2 AND fence = $3");
 const ROLLED: Sql = Sql::same(
     "UPDATE calendar SET covered_from = $4, covered_to = $5, version = version + 1,
             longest_us = CASE WHEN longest_us < $6 THEN $6 ELSE longest_us END
@@ -181,8 +179,7 @@ impl Tx {
         let now = self.lease_time().await?;
         let (business, calendar) = (business.to_string(), calendar.to_string());
         let until = micros(now + lease);
-        let row: Option<ClaimRow> =
-            fetch!(fetch_optional, self, CLAIM_ONE, &business, &calendar, micros(now), until)?;
+        let row: Option<ClaimRow> = fetch!(fetch_optional, self, CLAIM_ONE, &business, &calendar, micros(now), until)?;
         row.map(Lease::try_from).transpose()
     }
 
@@ -199,15 +196,7 @@ impl Tx {
     pub async fn keep_lease(&mut self, lease: &Lease, length: Duration, more_events: usize) -> Result<()> {
         let until = micros(self.lease_time().await? + length);
         let more = i64::try_from(more_events).unwrap_or_default();
-        held(execute!(
-            self,
-            KEEP,
-            lease.business.to_string(),
-            lease.calendar.to_string(),
-            lease.fence,
-            until,
-            more
-        )?)
+        held(execute!(self, KEEP, lease.business.to_string(), lease.calendar.to_string(), lease.fence, until, more)?)
     }
 
     /// Ends a pass: its rows are served from the commit of this transaction on, and its token is kept with them.

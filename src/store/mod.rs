@@ -29,7 +29,7 @@ pub mod services;
 
 use chrono::{DateTime, Utc};
 
-pub use engine::{Options, Store, Tx};
+pub use engine::{Options, Store, Tx, work};
 pub use gate::Lane;
 pub use sql::Sql;
 pub(crate) use sql::{execute, fetch};
@@ -98,8 +98,11 @@ pub fn micros(at: DateTime<Utc>) -> i64 {
 
 /// An instant as the tables keep it.
 pub(crate) fn instant(table: &'static str, column: &'static str, micros: i64) -> Result<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(micros)
-        .ok_or_else(|| Error::Corrupt { table, column, why: format!("{micros} µs is no instant") })
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| Error::Corrupt {
+        table,
+        column,
+        why: format!("{micros} µs is no instant"),
+    })
 }
 
 /// Reads a text column as whatever parses from it.

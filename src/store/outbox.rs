@@ -107,8 +107,7 @@ const HELD: Sql = Sql {
     sqlite: "SELECT fence FROM outbox WHERE business_id = $1 AND id = $2",
     postgres: "SELECT fence FROM outbox WHERE business_id = $1 AND id = $2 FOR UPDATE",
 };
-const DONE: Sql =
-    Sql::same("DELETE FROM outbox WHERE business_id = $1 AND id = $2 AND fence = $3 AND revision = $4");
+const DONE: Sql = Sql::same("DELETE FROM outbox WHERE business_id = $1 AND id = $2 AND fence = $3 AND revision = $4");
 const AGAIN: Sql = Sql::same(
     "UPDATE outbox SET due_at = $4, lease_until = 0, last_error = $5 WHERE business_id = $1 AND id = $2 AND fence = $3",
 );

@@ -58,8 +58,7 @@ pub const LOCK: Sql = Sql {
     sqlite: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2",
     postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2 FOR UPDATE",
 };
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("INSERT", INSERT), ("LIST", LIST), ("UPDATE", UPDATE), ("LOCK", LOCK)];
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("INSERT", INSERT), ("LIST", LIST), ("UPDATE", UPDATE), ("LOCK", LOCK)];
 
 impl TryFrom<Row> for Resource {
     type Error = Error;
@@ -71,8 +70,11 @@ impl TryFrom<Row> for Resource {
             name: row.name,
             time_zone: row.time_zone.map(|zone| parse(T, "time_zone", &zone)).transpose()?,
             hours: row.hours.map(|hours| json(T, "hours", &hours)).transpose()?,
-            capacity: u32::try_from(row.capacity)
-                .map_err(|error| Error::Corrupt { table: T, column: "capacity", why: error.to_string() })?,
+            capacity: u32::try_from(row.capacity).map_err(|error| Error::Corrupt {
+                table: T,
+                column: "capacity",
+                why: error.to_string(),
+            })?,
             created_at: instant(T, "created_at", row.created_at)?,
         })
     }

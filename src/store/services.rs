@@ -136,13 +136,7 @@ impl Tx {
 
     async fn add_service_resources(&mut self, service: &Service) -> Result<()> {
         for resource in &service.resources {
-            execute!(
-                self,
-                ADD_RESOURCE,
-                service.business.to_string(),
-                service.id.to_string(),
-                resource.to_string()
-            )?;
+            execute!(self, ADD_RESOURCE, service.business.to_string(), service.id.to_string(), resource.to_string())?;
         }
         Ok(())
     }

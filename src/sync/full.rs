@@ -3,8 +3,6 @@
 //! Rows are staged beside the served ones in short transactions, under the fence of this pass as their generation. One
 //! short transaction at the end switches to them together with the token, so no reader ever sees an empty or half mirror.
 
-use futures_util::future::BoxFuture;
-
 use super::{
     Mirrors,
     changes::{Slots, expand, longest_us, single},
@@ -16,7 +14,7 @@ use crate::{
     domain::{Event, EventKind, EventStatus},
     google::EventsQuery,
     store::{
-        self, Lane, Tx,
+        self, Lane,
         events::{BusySlot, Generation, MirroredEvent},
     },
 };
@@ -50,9 +48,9 @@ impl Mirrors {
         finished.odd_events = seen.odd;
         self.metrics.odd_events(u64::try_from(seen.odd).unwrap_or_default());
         let lease = pass.lease;
-        let switch = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+        let switch = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move { tx.finish_pass(&lease, &finished).await })
-        };
+        });
         self.store.write(Lane::Background, switch).await?;
         self.settled(pass);
 
@@ -131,13 +129,13 @@ impl Mirrors {
         }
         seen.longest_us = seen.longest_us.max(longest_us(&busy));
         let (lease, length) = (pass.lease, self.lease());
-        let write = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+        let write = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, rows.len()).await?;
                 tx.put_events(staged, &rows).await?;
                 tx.put_busy(staged, &busy).await
             })
-        };
+        });
         Ok(self.store.write(Lane::Background, write).await?)
     }
 
@@ -152,9 +150,9 @@ impl Mirrors {
         let mut after = String::new();
         loop {
             let from = after.clone();
-            let read = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<(Vec<Event>, bool)>> {
+            let read = store::work::<(Vec<Event>, bool), store::Error, _>(move |tx| {
                 Box::pin(async move { tx.whole_series(staged, &from, RECURRING_ROWS).await })
-            };
+            });
             let (rows, more) = self.store.read(read).await?;
             let Some(last) = rows.last().map(|row| row.series_id().to_owned()) else { return Ok(()) };
             let mut slots = Slots::default();
@@ -186,9 +184,9 @@ impl Mirrors {
     async fn purge(&self, keep: Generation) -> Result<(), PassError> {
         let limit = self.rows_max();
         loop {
-            let purge = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<u64>> {
+            let purge = store::work::<u64, store::Error, _>(move |tx| {
                 Box::pin(async move { tx.purge_generations(keep, limit).await })
-            };
+            });
             if self.store.write(Lane::Background, purge).await? == 0 {
                 return Ok(());
             }

@@ -1,7 +1,5 @@
 //! The horizon moves with the days, without asking Google: what repeats is expanded further.
 
-use futures_util::future::BoxFuture;
-
 use super::{
     Mirrors,
     changes::{Slots, expand, longest_us, single},
@@ -10,7 +8,7 @@ use super::{
 use crate::{
     domain::{BusinessId, CalendarId, Event, Interval},
     store::{
-        self, Lane, Tx,
+        self, Lane,
         calendars::Calendar,
         events::{BusySlot, Generation},
         leases::Lease,
@@ -22,8 +20,6 @@ const BATCH: usize = 100;
 /// Rows read at once.
 const ROWS: usize = 1_000;
 
-type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
-
 impl Mirrors {
     /// Moves the horizon of every calendar that lags behind. Returns how many it moved. One that is being synced is left
     /// for the next time.
@@ -31,9 +27,9 @@ impl Mirrors {
         let wanted = self.window(self.clock.now()).end();
         let mut moved = 0;
         loop {
-            let due = move |tx: &mut Tx| -> Work<'_, Vec<(BusinessId, CalendarId)>> {
+            let due = store::work::<Vec<(BusinessId, CalendarId)>, store::Error, _>(move |tx| {
                 Box::pin(async move { tx.short_mirrors(wanted, BATCH).await })
-            };
+            });
             let calendars = self.store.read(due).await?;
             let before = moved;
             for (business, id) in calendars {
@@ -47,29 +43,29 @@ impl Mirrors {
 
     async fn extend(&self, business: BusinessId, id: CalendarId) -> store::Result<bool> {
         let length = self.lease();
-        let claim = move |tx: &mut Tx| -> Work<'_, Option<(Lease, Calendar)>> {
+        let claim = store::work::<Option<(Lease, Calendar)>, store::Error, _>(move |tx| {
             Box::pin(async move {
                 let Some(lease) = tx.claim_calendar(business, id, length).await? else { return Ok(None) };
                 Ok(tx.calendar(business, id).await?.map(|calendar| (lease, calendar)))
             })
-        };
+        });
         let Some((lease, calendar)) = self.store.write(Lane::Background, claim).await? else { return Ok(false) };
         let window = self.window(self.clock.now());
         let added = calendar.mirror.coverage.and_then(|covered| Interval::new(covered.end(), window.end()));
         let Some(added) = added else {
-            let release = move |tx: &mut Tx| -> Work<'_, ()> {
+            let release = store::work::<(), store::Error, _>(move |tx| {
                 Box::pin(async move { tx.release_calendar(&lease).await })
-            };
+            });
             self.store.write(Lane::Background, release).await?;
             return Ok(false);
         };
         let longest = self.add_slots(&lease, &calendar, added).await?;
-        let finish = move |tx: &mut Tx| -> Work<'_, ()> {
+        let finish = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.coverage_rolled(&lease, window, longest).await?;
                 tx.release_calendar(&lease).await
             })
-        };
+        });
         self.store.write(Lane::Background, finish).await?;
         self.wake.notify_one();
         Ok(true)
@@ -85,7 +81,7 @@ impl Mirrors {
             let mut after = String::new();
             loop {
                 let from = after.clone();
-                let read = move |tx: &mut Tx| -> Work<'_, (Vec<Event>, bool)> {
+                let read = store::work::<(Vec<Event>, bool), store::Error, _>(move |tx| {
                     Box::pin(async move {
                         if !recurring {
                             let rows = tx.single_events(served, &from, ROWS).await?;
@@ -94,7 +90,7 @@ impl Mirrors {
                         }
                         tx.whole_series(served, &from, ROWS).await
                     })
-                };
+                });
                 let (rows, more) = self.store.read(read).await?;
                 let Some(last) = rows.last().map(|row| row.series_id().to_owned()) else { break };
                 let mut slots = Slots::default();
@@ -123,12 +119,12 @@ impl Mirrors {
     async fn add(&self, lease: &Lease, served: Generation, slots: Vec<BusySlot>) -> store::Result<()> {
         for chunk in slots.chunks(self.rows_max() * 2) {
             let (chunk, lease, length) = (chunk.to_vec(), *lease, self.lease());
-            let write = move |tx: &mut Tx| -> Work<'_, ()> {
+            let write = store::work::<(), store::Error, _>(move |tx| {
                 Box::pin(async move {
                     tx.keep_lease(&lease, length, 0).await?;
                     tx.put_busy(served, &chunk).await
                 })
-            };
+            });
             self.store.write(Lane::Background, write).await?;
         }
         Ok(())

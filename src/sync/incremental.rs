@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::BoxFuture;
-
 use super::{
     Mirrors,
     changes::{Groups, Slots, expand, is_tombstone, missing_masters},
@@ -13,7 +11,7 @@ use super::{
 use crate::{
     domain::Event,
     google::{self, EventsQuery, Item},
-    store::{self, Lane, Tx, events::MirroredEvent},
+    store::{self, Lane, events::MirroredEvent},
 };
 
 /// Most items that one transaction applies. More are staged like a first sync.
@@ -36,9 +34,9 @@ impl Mirrors {
 
         if count == 0 {
             let lease = pass.lease;
-            let finish = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+            let finish = store::work::<(), store::Error, _>(move |tx| {
                 Box::pin(async move { tx.finish_pass(&lease, &finished).await })
-            };
+            });
             self.store.write(Lane::Background, finish).await?;
             self.settled(pass);
             return Ok(Report { kind: "incremental", items: 0 });
@@ -63,7 +61,7 @@ impl Mirrors {
             mirrored.into_iter().filter(|event| !groups.deleted.contains(&event.event.id)).collect();
         let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
         let own_rows: Vec<MirroredEvent> = own.iter().map(super::own::OwnEvent::row).collect();
-        let apply = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<()>> {
+        let apply = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, kept.len()).await?;
                 for id in &groups.deleted {
@@ -78,7 +76,7 @@ impl Mirrors {
                 tx.put_busy(served, &slots.busy).await?;
                 tx.finish_pass(&lease, &finished).await
             })
-        };
+        });
         self.store.write(Lane::Background, apply).await?;
         self.settled(pass);
         self.follow_owner(pass, own).await?;
@@ -116,7 +114,7 @@ impl Mirrors {
         let touched: BTreeSet<String> =
             events.iter().filter(|event| !is_tombstone(event)).map(|event| event.series_id().to_owned()).collect();
         let served = pass.served();
-        let read = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<BTreeMap<String, Vec<Event>>>> {
+        let read = store::work::<BTreeMap<String, Vec<Event>>, store::Error, _>(move |tx| {
             Box::pin(async move {
                 let mut stored = BTreeMap::new();
                 for id in touched {
@@ -125,7 +123,7 @@ impl Mirrors {
                 }
                 Ok(stored)
             })
-        };
+        });
         let mut groups = Groups::apply(self.store.read(read).await?, &events);
         for id in missing_masters(&groups.series) {
             if let Some(master) = self.fetch_master(pass, &id).await? {

@@ -49,6 +49,8 @@ pub struct Mirrors {
     push_address: Option<Url>,
     /// Wakes the scheduler of this node.
     wake: Arc<Notify>,
+    /// Tells the desk of each pass that ends on this node.
+    passes: Arc<Notify>,
     /// Wakes the outbox of this node.
     outbox: Arc<Notify>,
     /// How often a push was followed by a pass that found nothing: Google's list may lag behind its own push.
@@ -77,6 +79,10 @@ pub struct Foundation {
     pub metrics: Metrics,
     /// Where Google is to push.
     pub push_address: Option<Url>,
+    /// Wakes the scheduler.
+    pub wake: Arc<Notify>,
+    /// Is told of each pass that ends.
+    pub passes: Arc<Notify>,
     /// Wakes the outbox of this node.
     pub outbox: Arc<Notify>,
 }
@@ -85,7 +91,8 @@ impl Mirrors {
     /// Mirrors that do nothing until [`Mirrors::run`].
     #[must_use]
     pub fn new(foundation: Foundation) -> Self {
-        let Foundation { store, google, clock, chance, config, metrics, push_address, outbox } = foundation;
+        let Foundation { store, google, clock, chance, config, metrics, push_address, wake, passes, outbox } =
+            foundation;
         Self {
             store,
             google,
@@ -94,7 +101,8 @@ impl Mirrors {
             config: Arc::new(config),
             metrics,
             push_address,
-            wake: Arc::default(),
+            wake,
+            passes,
             outbox,
             empty_looks: Arc::default(),
         }
@@ -118,7 +126,7 @@ impl Mirrors {
         usize::try_from(self.config.write_rows_max).unwrap_or(usize::MAX).max(1)
     }
 
-    const fn lease(&self) -> std::time::Duration {
-        std::time::Duration::from_secs(self.config.lease_s as u64)
+    fn lease(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.config.lease_s.into())
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono_tz::Tz;
-use futures_util::future::BoxFuture;
 
 use super::{
     Mirrors,
@@ -14,7 +13,7 @@ use crate::{
     domain::{BusinessId, Event, EventKind, Interval, booking::State, event_id, expand::single_interval},
     google::Item,
     store::{
-        self, Lane, Store, Tx,
+        self, Lane, Store,
         bookings::Booking,
         events::{BusySlot, MirroredEvent},
         follow::seen,
@@ -29,8 +28,6 @@ pub(super) struct OwnEvent {
     booking: Booking,
 }
 
-type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
-
 /// The bookings behind those of `ids` that slotd derived.
 pub(super) async fn own_bookings(
     store: &Store,
@@ -42,7 +39,7 @@ pub(super) async fn own_bookings(
     if candidates.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let read = move |tx: &mut Tx| -> Work<'_, BTreeMap<String, Booking>> {
+    let read = store::work::<BTreeMap<String, Booking>, store::Error, _>(move |tx| {
         Box::pin(async move {
             let mut own = BTreeMap::new();
             for id in candidates {
@@ -54,7 +51,7 @@ pub(super) async fn own_bookings(
             }
             Ok(own)
         })
-    };
+    });
     store.read(read).await
 }
 
@@ -120,9 +117,9 @@ impl Mirrors {
         for own in own.into_iter().filter(|own| !own.is_echo(zone)) {
             let (business, booking, calendar) = (own.booking.business, own.booking.id, pass.calendar.id);
             let facts = seen(&own.event, own.etag.as_deref(), zone);
-            let follow = move |tx: &mut Tx| -> Work<'_, bool> {
+            let follow = store::work::<bool, store::Error, _>(move |tx| {
                 Box::pin(async move { tx.follow_owner(business, booking, calendar, &facts).await })
-            };
+            });
             if self.store.write(Lane::Background, follow).await? {
                 self.outbox.notify_one();
             }
@@ -135,7 +132,7 @@ impl Mirrors {
     pub(super) async fn recheck_absent(&self, pass: &Pass, own: &[OwnEvent]) -> Result<(), PassError> {
         let listed: HashSet<String> = own.iter().map(|own| own.event.id.clone()).collect();
         let (business, calendar) = (pass.calendar.business, pass.calendar.id);
-        let mark = move |tx: &mut Tx| -> Work<'_, usize> {
+        let mark = store::work::<usize, store::Error, _>(move |tx| {
             Box::pin(async move {
                 let mut absent = tx.written_bookings(business, calendar).await?;
                 absent.retain(|(_, event_id)| !listed.contains(event_id));
@@ -144,7 +141,7 @@ impl Mirrors {
                 }
                 Ok(absent.len())
             })
-        };
+        });
         if self.store.write(Lane::Background, mark).await? > 0 {
             self.outbox.notify_one();
         }

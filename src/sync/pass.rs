@@ -110,14 +110,15 @@ impl Mirrors {
             Err(PassError::Store(store::Error::LeaseLost)) => ("incremental", 0, "lease_lost"),
             Err(_) => ("incremental", 0, "failed"),
         };
+        self.passes.notify_waiters();
         self.metrics.sync_pass(kind, outcome, started.elapsed(), u64::try_from(items).unwrap_or_default());
     }
 
     async fn try_pass(&self, lease: Lease) -> Result<Report, PassError> {
         let began = self.clock.now();
-        let load = move |tx: &mut store::Tx| -> futures_util::future::BoxFuture<'_, store::Result<Option<Calendar>>> {
+        let load = store::work::<Option<Calendar>, store::Error, _>(move |tx| {
             Box::pin(async move { tx.calendar(lease.business, lease.calendar).await })
-        };
+        });
         let Some(calendar) = self.store.read(load).await? else {
             return Err(store::Error::NoBusiness.into());
         };

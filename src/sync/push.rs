@@ -1,12 +1,10 @@
 //! Google's pushes: a hint that a calendar changed, and nothing more.
 
-use futures_util::future::BoxFuture;
-
 use super::Mirrors;
 use crate::{
     crypto::{equal, sha256},
     domain::ChannelId,
-    store::{self, Lane, Tx},
+    store::{self, Lane},
 };
 
 /// What a push says about itself, from its `X-Goog-` headers. Its body is empty.
@@ -57,9 +55,7 @@ impl Mirrors {
 
     async fn judge_push(&self, push: Push<'_>) -> store::Result<PushOutcome> {
         let Ok(id) = push.channel.parse::<ChannelId>() else { return Ok(PushOutcome::Unknown) };
-        let read = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<_>> {
-            Box::pin(async move { tx.channel(id).await })
-        };
+        let read = store::work::<_, store::Error, _>(move |tx| Box::pin(async move { tx.channel(id).await }));
         // Looked up without writing, so that forged pushes cost a read.
         let Some(channel) = self.store.read(read).await? else { return Ok(PushOutcome::Unknown) };
         if !equal(&sha256(push.token.as_bytes()), &channel.token_hash) {
@@ -68,9 +64,9 @@ impl Mirrors {
         if push.state == "sync" {
             return Ok(PushOutcome::Hello);
         }
-        let wake = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<bool>> {
+        let wake = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move { tx.wake_calendar(channel.business, channel.calendar).await })
-        };
+        });
         self.store.write(Lane::Caller, wake).await?;
         self.wake.notify_one();
         Ok(PushOutcome::Accepted)

@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Mirrors;
-use crate::store::{self, Lane, Tx, leases::Lease};
+use crate::store::{self, Lane, leases::Lease};
 
 /// The longest sleep between two looks at what is due. Another node may have taken a push, so a node that shares its
 /// database looks more often than one that is alone with it.
@@ -56,16 +55,16 @@ impl Mirrors {
         let now = self.clock.now();
         let next = self
             .store
-            .read(|tx: &mut Tx| -> BoxFuture<'_, store::Result<_>> { Box::pin(async move { tx.next_pass_at().await }) })
+            .read(store::work::<_, store::Error, _>(|tx| Box::pin(async move { tx.next_pass_at().await })))
             .await?;
         let Some(next) = next else { return Ok(NAP_ALONE) };
         if next > now {
             return Ok((next - now).to_std().unwrap_or_default());
         }
         let length = self.lease();
-        let claim = move |tx: &mut Tx| -> BoxFuture<'_, store::Result<Vec<Lease>>> {
+        let claim = store::work::<Vec<Lease>, store::Error, _>(move |tx| {
             Box::pin(async move { tx.claim_calendars(length, free).await })
-        };
+        });
         let leases = self.store.write(Lane::Background, claim).await?;
         for lease in leases {
             let Ok(permit) = Arc::clone(room).acquire_owned().await else { break };

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -12,7 +11,7 @@ use crate::{
     crypto::{random_token, sha256},
     domain::{BusinessId, CalendarId, ChannelId},
     google::{self, AccountKey, NewChannel},
-    store::{self, Lane, Tx, calendars::Calendar, channels::Channel},
+    store::{self, Lane, calendars::Calendar, channels::Channel},
 };
 
 /// Channels handled in one sweep.
@@ -25,8 +24,6 @@ const OVERLAP_SHARE: i32 = 8;
 const RETRY: Duration = Duration::from_mins(5);
 /// When to ask again whether a calendar can be watched after all.
 const UNWATCHABLE_RETRY: TimeDelta = TimeDelta::days(7);
-
-type Work<'t, T> = BoxFuture<'t, store::Result<T>>;
 
 impl Mirrors {
     /// Sees to it that every calendar that can be watched is, until `stop` is cancelled.
@@ -47,13 +44,13 @@ impl Mirrors {
     }
 
     async fn sweep_watches(&self, address: &Url) -> store::Result<()> {
-        let due = |tx: &mut Tx| -> Work<'_, Vec<(BusinessId, CalendarId)>> {
+        let due = store::work::<Vec<(BusinessId, CalendarId)>, store::Error, _>(|tx| {
             Box::pin(async move { tx.watches_due(SWEEP_MAX).await })
-        };
+        });
         for (business, id) in self.store.read(due).await? {
-            let read = move |tx: &mut Tx| -> Work<'_, Option<Calendar>> {
+            let read = store::work::<Option<Calendar>, store::Error, _>(move |tx| {
                 Box::pin(async move { tx.calendar(business, id).await })
-            };
+            });
             if let Some(calendar) = self.store.read(read).await? {
                 self.watch(&calendar, address).await?;
             }
@@ -80,15 +77,20 @@ impl Mirrors {
         // Committed before Google is asked: the first push may come before the answer. The next try is set here as well,
         // so that a node that dies in between leaves no calendar unwatched.
         let (row, retry_at) = (channel.clone(), now + self.chance.jitter(RETRY, 25));
-        let prepare = move |tx: &mut Tx| -> Work<'_, ()> {
+        let prepare = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.insert_channel(&row).await?;
                 tx.schedule_watch(business, id, retry_at, true).await
             })
-        };
+        });
         self.store.write(Lane::Background, prepare).await?;
 
-        let wish = NewChannel { id: channel.id, token: (*token).clone().into(), address: address.clone(), ttl_s: self.config.channel_ttl_s };
+        let wish = NewChannel {
+            id: channel.id,
+            token: token.to_string().into(),
+            address: address.clone(),
+            ttl_s: self.config.channel_ttl_s,
+        };
         match self.google.watch_events(account, &calendar.google_id, &wish).await {
             Ok(granted) => {
                 let expires_at = granted.expires_at.unwrap_or(channel.expires_at);
@@ -102,7 +104,7 @@ impl Mirrors {
     async fn granted(&self, channel: Channel, resource: String, expires_at: DateTime<Utc>) -> store::Result<()> {
         let now = self.clock.now();
         let renew_at = expires_at - (expires_at - now).max(TimeDelta::zero()) / OVERLAP_SHARE;
-        let save = move |tx: &mut Tx| -> Work<'_, ()> {
+        let save = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.channel_granted(&channel, &resource, expires_at).await?;
                 tx.schedule_watch(channel.business, channel.calendar, renew_at, true).await?;
@@ -110,7 +112,7 @@ impl Mirrors {
                 tx.wake_calendar(channel.business, channel.calendar).await?;
                 Ok(())
             })
-        };
+        });
         self.store.write(Lane::Background, save).await?;
         self.wake.notify_one();
         Ok(())
@@ -128,20 +130,20 @@ impl Mirrors {
         } else {
             now + UNWATCHABLE_RETRY
         };
-        let save = move |tx: &mut Tx| -> Work<'_, ()> {
+        let save = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.delete_channel(channel.business, channel.id).await?;
                 tx.schedule_watch(channel.business, channel.calendar, at, watchable).await
             })
-        };
+        });
         self.store.write(Lane::Background, save).await
     }
 
     /// Ends the channels that a newer one replaced. One that Google no longer knows has ended already.
     async fn stop_old(&self, account: AccountKey, business: BusinessId, calendar: CalendarId) -> store::Result<()> {
-        let read = move |tx: &mut Tx| -> Work<'_, Vec<Channel>> {
+        let read = store::work::<Vec<Channel>, store::Error, _>(move |tx| {
             Box::pin(async move { tx.channels(business, calendar).await })
-        };
+        });
         let now = self.clock.now();
         for channel in self.store.read(read).await?.into_iter().filter(|channel| channel.stopping) {
             let ended = match &channel.google_resource_id {
@@ -153,9 +155,9 @@ impl Mirrors {
                 },
             };
             if ended {
-                let delete = move |tx: &mut Tx| -> Work<'_, ()> {
+                let delete = store::work::<(), store::Error, _>(move |tx| {
                     Box::pin(async move { tx.delete_channel(business, channel.id).await })
-                };
+                });
                 self.store.write(Lane::Background, delete).await?;
             }
         }
