@@ -29,7 +29,7 @@ impl Calendar {
     /// Stores a new event.
     pub(crate) fn insert(&mut self, body: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
         let id = match body.get("id").filter(|id| !id.is_null()) {
-            Some(id) => checked_id(id)?,
+            Some(id) => checked_id(id, write.import)?,
             None => random_id(),
         };
         if self.events.contains_key(&id) {
@@ -239,10 +239,11 @@ fn check(current: &Record, write: Write) -> Result<(), Refusal> {
     }
 }
 
-fn checked_id(id: &Value) -> Result<String, Refusal> {
-    let fits =
-        |id: &str| ID_LENGTHS.contains(&id.len()) && id.bytes().all(|byte| matches!(byte, b'a'..=b'v' | b'0'..=b'9'));
-    id.as_str().filter(|id| fits(id)).map(str::to_owned).ok_or_else(|| Refusal::invalid("Invalid resource id value."))
+/// Ids that Google itself made, as imports have them, use more characters than a client may choose.
+fn checked_id(id: &Value, import: bool) -> Result<String, Refusal> {
+    let fits = |byte: u8| matches!(byte, b'a'..=b'v' | b'0'..=b'9') || import && byte.is_ascii_graphic();
+    let whole = |id: &&str| ID_LENGTHS.contains(&id.len()) && id.bytes().all(fits);
+    id.as_str().filter(whole).map(str::to_owned).ok_or_else(|| Refusal::invalid("Invalid resource id value."))
 }
 
 /// 26 characters of the alphabet that ids are made of.
