@@ -124,7 +124,9 @@ impl Calendar {
     fn cancel(&mut self, current: &Record) -> Arc<Record> {
         let (revision, updated) = self.advance();
         let mut body = current.body.clone();
+        let mut times = current.times;
         if current.exception.is_some() {
+            times = None;
             body.retain(|field, _| matches!(field.as_str(), "id" | "kind" | "originalStartTime" | "recurringEventId"));
         } else {
             self.drop_exceptions(&current.id, |_| true);
@@ -135,7 +137,7 @@ impl Calendar {
             revision,
             updated,
             body: stamped(body, updated),
-            times: None,
+            times,
             series: None,
             exception: current.exception.clone(),
             cancelled: true,

@@ -100,9 +100,9 @@ async fn a_patch_merges_and_an_update_replaces() {
     let inserted = google.insert(event).await;
     let path = format!("calendars/primary/events/{}", inserted["id"].as_str().unwrap());
 
-    let patch =
+    let change =
         json!({ "description": null, "extendedProperties": { "private": { "other": null } }, "location": "Main St" });
-    let patched = google.patch(&path, patch).await.ok();
+    let patched = google.patch(&path, change).await.ok();
     assert!(patched.get("description").is_none());
     assert_eq!(patched["extendedProperties"], json!({ "private": { "slotd": "7" } }));
     assert_eq!(
