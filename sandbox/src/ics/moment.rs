@@ -1,6 +1,9 @@
 //! Dates and times of the file, and the zones that they are in.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::RangeInclusive,
+};
 
 use calcard::{
     common::{PartialDateTime, timezone::Tz as GuessedZone},
@@ -11,6 +14,9 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::{IcsError, calendar_property};
+
+/// Years that are taken over: Google's own begin with 4 digits, and a day must be left for the zone's offset.
+const YEARS: RangeInclusive<u16> = 1000..=9998;
 
 /// A start, an end or an original start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,7 +157,11 @@ impl Zones {
 
     /// Reads a value of DTSTART, DTEND, RECURRENCE-ID, EXDATE or RDATE. `None` when there is no such day or time.
     pub(super) fn moment(&mut self, value: &PartialDateTime, tzid: Option<&str>) -> Option<Moment> {
-        let date = NaiveDate::from_ymd_opt(i32::from(value.year?), u32::from(value.month?), u32::from(value.day?))?;
+        let date = NaiveDate::from_ymd_opt(
+            i32::from(value.year.filter(|year| YEARS.contains(year))?),
+            u32::from(value.month?),
+            u32::from(value.day?),
+        )?;
         if !value.has_time() {
             return Some(Moment::Date(date));
         }

@@ -1,5 +1,7 @@
 //! Drafts as event resources of Calendar v3.
 
+use std::collections::HashSet;
+
 use data_encoding::BASE32HEX_NOPAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -12,36 +14,53 @@ use super::{
 /// Bytes of the hash that make an id: 160 bit, 32 characters.
 const ID_BYTES: usize = 20;
 
-/// Writes everything that shares a UID: the master and its exceptions, or exceptions whose master is not in the file as
-/// events of their own, which is what Google makes of them.
+/// Writes everything that shares a UID. A series comes before its exceptions. Exceptions whose series is not in the file
+/// become events of their own, which is what Google makes of them, and what is cancelled as a whole is left out.
 pub(super) fn emit(master: Option<Draft>, exceptions: Vec<Draft>, owner: Option<&str>, out: &mut Vec<Value>) {
     let Some(master) = master else {
-        out.extend(exceptions.iter().map(|orphan| {
-            let stamp = orphan.replaces.map(Moment::stamp).unwrap_or_default();
-            Value::Object(resource(orphan, event_id(&[&orphan.uid, &stamp]), owner))
-        }));
+        alone(&exceptions, owner, out);
         return;
     };
-    let id = event_id(&[&master.uid]);
-    let mut whole = resource(&master, id.clone(), owner);
-    if !master.recurrence.lines.is_empty() {
-        whole.insert("recurrence".to_owned(), json!(master.recurrence.lines));
+    if master.status == Status::Cancelled {
+        return;
     }
-    out.push(Value::Object(whole));
-    let mut taken = Vec::new();
+    let id = event_id(&[&master.uid]);
+    if master.recurrence.lines.is_empty() {
+        let replaced = exceptions.iter().any(|one| original_start(one, &master) == master.start);
+        if !replaced {
+            out.push(Value::Object(resource(&master, id, owner)));
+        }
+        alone(&exceptions, owner, out);
+        return;
+    }
+    let mut series = resource(&master, id.clone(), owner);
+    series.insert("recurrence".to_owned(), json!(master.recurrence.lines));
+    out.push(Value::Object(series));
+    let mut taken = HashSet::new();
     for exception in exceptions {
-        let original = exception.replaces.unwrap_or(exception.start).in_the_manner_of(master.start);
-        taken.push(original);
-        out.push(exception_resource(&exception, &id, original, owner));
+        let original = original_start(&exception, &master);
+        if taken.insert(original.stamp()) {
+            out.push(exception_resource(&exception, &id, original, owner));
+        }
     }
     for &(start, end) in &master.recurrence.periods {
         let original = start.in_the_manner_of(master.start);
-        if !taken.contains(&original) {
-            taken.push(original);
+        if taken.insert(original.stamp()) {
             let instance = Draft { start, end, ..master.clone() };
             out.push(exception_resource(&instance, &id, original, owner));
         }
     }
+}
+
+fn alone(exceptions: &[Draft], owner: Option<&str>, out: &mut Vec<Value>) {
+    for one in exceptions.iter().filter(|one| one.status != Status::Cancelled) {
+        let stamp = one.replaces.map(Moment::stamp).unwrap_or_default();
+        out.push(Value::Object(resource(one, event_id(&[&one.uid, &stamp]), owner)));
+    }
+}
+
+fn original_start(exception: &Draft, master: &Draft) -> Moment {
+    exception.replaces.unwrap_or(exception.start).in_the_manner_of(master.start)
 }
 
 fn exception_resource(exception: &Draft, master: &str, original: Moment, owner: Option<&str>) -> Value {

@@ -269,6 +269,47 @@ fn an_exception_without_its_series_stands_alone() {
 }
 
 #[test]
+fn what_is_cancelled_as_a_whole_is_left_out() {
+    let calendar = imported(&calendar(
+        "BEGIN:VEVENT
+        UID:off
+        DTSTART:20260105T100000Z
+        RRULE:FREQ=DAILY
+        STATUS:CANCELLED
+        END:VEVENT
+        BEGIN:VEVENT
+        UID:off
+        RECURRENCE-ID:20260106T100000Z
+        DTSTART:20260106T110000Z
+        END:VEVENT
+        BEGIN:VEVENT
+        UID:single
+        DTSTART:20260105T100000Z
+        STATUS:CANCELLED
+        END:VEVENT",
+    ));
+    assert_eq!((calendar.events, calendar.skipped), (vec![], vec![]));
+}
+
+#[test]
+fn an_exception_to_a_single_event_takes_its_place() {
+    let calendar = imported(&calendar(
+        "BEGIN:VEVENT
+        UID:once
+        DTSTART:20260105T100000Z
+        END:VEVENT
+        BEGIN:VEVENT
+        UID:once
+        RECURRENCE-ID:20260105T100000Z
+        DTSTART:20260106T110000Z
+        END:VEVENT",
+    ));
+    assert_eq!(calendar.events.len(), 1);
+    assert_eq!(calendar.events[0]["start"]["dateTime"], "2026-01-06T11:00:00Z");
+    assert_eq!(calendar.events[0].get("recurringEventId"), None);
+}
+
+#[test]
 fn a_period_of_rdate_becomes_an_exception_with_its_own_end() {
     let calendar = imported(&event(
         "DTSTART:20260105T090000Z
@@ -324,6 +365,7 @@ fn a_broken_event_is_left_out_and_says_why() {
     let cases = [
         ("SUMMARY:x", "it has no DTSTART"),
         ("DTSTART:tomorrow", "DTSTART is not a date (20261124) or a time (20261124T143000)"),
+        ("DTSTART:00010101T100000", "DTSTART is not a date (20261124) or a time (20261124T143000)"),
         ("DTSTART:20261340T100000", "DTSTART is not a date (20261124) or a time (20261124T143000)"),
         ("DTSTART:20261124T100000Z\nDTEND:20261124T090000Z", "DTEND is before DTSTART"),
         (
