@@ -92,7 +92,7 @@ def main():
     expect(greeting["x-goog-channel-token"], "a secret", "token of the push")
     expect(greeting["x-goog-resource-id"], watched["resourceId"], "resource of the push")
 
-    event_id = "python" + secrets.token_hex(8)
+    event_id = "check" + secrets.token_hex(8)
     body = {
         "id": event_id,
         "summary": "Haircut - Ada",
@@ -144,4 +144,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HttpError as error:
+        raise SystemExit(f"FAILED: {error}") from None
