@@ -43,6 +43,9 @@ export function label(event) {
   return [title(event), when, ...kinds(event).map((kind) => words[kind] ?? kind), ...repeats].join(", ");
 }
 
+/** What is shorter is drawn as long as this, in minutes. */
+const SHORTEST = 20;
+
 /** The parts of timed events that fall on one day, laid side by side where they overlap. */
 export function columns(events, day) {
   const parts = events
@@ -54,19 +57,23 @@ export function columns(events, day) {
   let clusterEnd = 0;
   const close = () => {
     const count = 1 + Math.max(...cluster.map(({ column }) => column));
-    for (const part of cluster) part.count = count;
+    for (const part of cluster) {
+      part.count = count;
+      // As wide as the columns to its right are free.
+      const meets = (other) => other.from < part.bottom && other.bottom > part.from;
+      const rivals = cluster.filter((other) => other.column > part.column && meets(other)).map(({ column }) => column);
+      part.width = Math.min(count, ...rivals) - part.column;
+    }
     cluster = [];
   };
-  const SHORTEST = 20;
   for (const part of parts) {
     const bottom = Math.max(part.to, part.from + SHORTEST);
     if (cluster.length > 0 && part.from >= clusterEnd) close();
-    if (cluster.length === 0) clusterEnd = 0;
     const taken = new Set(cluster.filter((other) => other.bottom > part.from).map(({ column }) => column));
     part.column = 0;
     while (taken.has(part.column)) part.column += 1;
     part.bottom = bottom;
-    clusterEnd = Math.max(clusterEnd, bottom);
+    clusterEnd = cluster.length === 0 ? bottom : Math.max(clusterEnd, bottom);
     cluster.push(part);
   }
   if (cluster.length > 0) close();

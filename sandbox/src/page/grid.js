@@ -3,6 +3,9 @@
 import { DAY, clockChange, nowIn, spoken, timeText } from "./time.js";
 import { columns, kinds, label, span, title } from "./events.js";
 
+/** From this length on an event has room for its time below its title, in minutes. */
+const TWO_LINES = 45;
+
 const heads = document.getElementById("heads");
 const wholeDays = document.getElementById("whole-days");
 const grid = document.getElementById("grid");
@@ -71,13 +74,18 @@ export function draw(events, isFresh) {
     for (const part of columns(events, day)) {
       const one = button(part.event, isFresh);
       const time = document.createElement("span");
-      time.textContent = `${timeText(part.start)}–${timeText(part.end)} `;
-      if (part.to - part.from >= 45) one.append(document.createElement("br"), time);
-      else one.append(` ${timeText(part.start)}`);
+      if (part.to - part.from >= TWO_LINES) {
+        time.textContent = `${timeText(part.start)}–${timeText(part.end)}`;
+        one.append(time);
+      } else {
+        time.append(one.firstChild, ` ${timeText(part.start)}`);
+        one.append(time);
+        one.classList.add("short");
+      }
       one.style.top = `${(part.from / DAY) * 100}%`;
       one.style.height = `max(1.05rem, ${((part.to - part.from) / DAY) * 100}% - 1px)`;
       one.style.left = `calc(${(part.column / part.count) * 100}% + 2px)`;
-      one.style.width = `calc(${100 / part.count}% - 5px)`;
+      one.style.width = `calc(${(part.width / part.count) * 100}% - 5px)`;
       if (part.end <= day + DAY) {
         const grip = document.createElement("span");
         grip.className = "grip";
