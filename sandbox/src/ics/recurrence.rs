@@ -101,12 +101,12 @@ fn listed(
             ICalendarValue::PartialDateTime(value) => zones.moment(value, tzid),
             ICalendarValue::Period(ICalendarPeriod::Range { start, end }) => {
                 let times = zones.moment(start, tzid).zip(zones.moment(end, tzid));
-                times.map(|(start, end)| keep_period(periods, start, end))
+                times.and_then(|(start, end)| keep_period(periods, start, end))
             }
             ICalendarValue::Period(ICalendarPeriod::Duration { start, duration }) => {
                 let start = zones.moment(start, tzid);
                 let times = start.and_then(|start| Some((start, start.after(duration)?)));
-                times.map(|(start, end)| keep_period(periods, start, end))
+                times.and_then(|(start, end)| keep_period(periods, start, end))
             }
             _ => None,
         };
@@ -116,9 +116,13 @@ fn listed(
     Ok(moments)
 }
 
-fn keep_period(periods: &mut Vec<(Moment, Moment)>, start: Moment, end: Moment) -> Moment {
+/// A period that ends before it starts, or that is not of times, is none.
+fn keep_period(periods: &mut Vec<(Moment, Moment)>, start: Moment, end: Moment) -> Option<Moment> {
+    if end.instant()? < start.instant()? {
+        return None;
+    }
     periods.push((start, end));
-    start
+    Some(start)
 }
 
 /// All of them have the zone of the series, so one line with one TZID is enough.

@@ -3,6 +3,9 @@
 //! The page is a client of Calendar v3 like any other. The server only hands out its files, with a token for each account,
 //! and tells it at once which calendar has changed.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 
 use axum::{
