@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use hyper::body::Incoming;
@@ -13,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tower_http::compression::CompressionLayer;
+use url::{Host, Url};
 
 use crate::api::{self, Aborted};
 use crate::control;
@@ -41,6 +45,29 @@ fn router(state: &AppState) -> Router {
         .route("/", get(|| async { Redirect::temporary("/page/") }))
         .fallback(|| async { Refusal::not_found().into_response() })
         .layer(CompressionLayer::new().gzip(true))
+        .layer(middleware::from_fn(check_host))
+}
+
+/// Refuses requests that name another host than this machine: a web page could otherwise read the calendars by pointing
+/// its own name to a loopback address.
+async fn check_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
+    if url.is_some_and(|url| is_loopback(&url)) {
+        next.run(request).await
+    } else {
+        StatusCode::MISDIRECTED_REQUEST.into_response()
+    }
+}
+
+/// Whether a URL leads to this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 /// Serves until the state's token is cancelled.

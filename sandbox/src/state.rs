@@ -40,8 +40,6 @@ pub struct Call {
 pub(crate) struct Change {
     /// The calendar's id.
     pub(crate) calendar: String,
-    /// The number of its last write.
-    pub(crate) revision: u64,
 }
 
 /// A calendar as scripts see it.
@@ -134,7 +132,7 @@ impl AppState {
         if calendar.revision != before {
             // Under the lock, so that messages are numbered in the order of the writes.
             self.channels.notify(&calendar.resource_id());
-            let change = Change { calendar: calendar.id.clone(), revision: calendar.revision };
+            let change = Change { calendar: calendar.id.clone() };
             // Nobody may be listening.
             let _ = self.changes.send(change);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Call;
 use crate::model::{Calendar, Record, Window, digest, instances_of, resolve};
@@ -17,6 +18,9 @@ const FREE_OF_SYNC: &[&str] = &["syncToken", "timeMin", "timeMax", "updatedMin"]
 /// Parameters that cannot be given along with a sync token.
 const NOT_WITH_SYNC: &[&str] =
     &["iCalUID", "privateExtendedProperty", "q", "sharedExtendedProperty", "timeMin", "timeMax", "updatedMin"];
+
+/// Parameters that depend on what is in an event.
+const LOOK_INSIDE: &[&str] = &["eventTypes", "iCalUID", "privateExtendedProperty", "q", "sharedExtendedProperty"];
 
 pub(super) const RESULTS_DEFAULT: usize = 250;
 pub(super) const RESULTS_MAX: usize = 2500;
@@ -59,10 +63,9 @@ pub(super) struct Asked<'a> {
     pub(super) single: bool,
     pub(super) show_deleted: bool,
     pub(super) order: Order,
-    /// A named order has no sync tokens.
-    named_order: bool,
     pub(super) window: Window,
     updated_min: Option<DateTime<Utc>>,
+    looks_inside: bool,
     pub(super) results_max: usize,
     pub(super) since: Option<SyncPoint>,
     pub(super) page: Option<PagePoint>,
@@ -119,9 +122,9 @@ impl<'a> Asked<'a> {
             single,
             show_deleted: query.flag("showDeleted")?.unwrap_or(false),
             order,
-            named_order,
             window,
             updated_min: query.time("updatedMin")?,
+            looks_inside: LOOK_INSIDE.iter().any(|name| query.has(name)) || (single && query.has("showDeleted")),
             results_max: query.count("maxResults", RESULTS_MAX)?.unwrap_or(RESULTS_DEFAULT),
             since,
             page,
@@ -138,39 +141,51 @@ impl<'a> Asked<'a> {
         let sealer = &self.call.state.sealer;
         match last {
             Some(last) => Some(("nextPageToken", sealer.seal(&self.page_binding, &PagePoint { upto, last }))),
-            None if self.named_order => None,
+            None if self.call.query.has("orderBy") => None,
             None => Some(("nextSyncToken", sealer.seal(&self.sync_binding, &SyncPoint { revision: upto, epoch }))),
         }
     }
 
     /// Whether a stored event belongs to the answer, its place in time aside.
     pub(super) fn wants(&self, record: &Record, calendar: &Calendar) -> bool {
-        let query = &self.call.query;
-        if record.cancelled && self.since.is_none() {
+        if record.cancelled && self.since.is_none() && self.updated_min.is_none() {
             // Holes in live series are listed even so, unless series are expanded.
             let hole = record.exception.is_some() && calendar.has_live_master(record);
-            let series = record.body.contains_key("recurrence");
-            let shown = if self.single { self.show_deleted && !series } else { self.show_deleted || hole };
-            if !shown && self.updated_min.is_none() {
+            let shown = if self.single { self.show_deleted } else { self.show_deleted || hole };
+            if !shown {
                 return false;
             }
         }
         if self.updated_min.is_some_and(|least| record.updated < least) {
             return false;
         }
+        // Few queries look into events, and those that do not need not read them.
+        !self.looks_inside || self.fits(record)
+    }
+
+    fn fits(&self, record: &Record) -> bool {
+        let query = &self.call.query;
+        let body = record.body();
+        let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default();
         let has = |kind: &str, pair: &str| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            record.body.get("extendedProperties").is_some_and(|all| all[kind][key] == value)
+            body.get("extendedProperties").is_some_and(|all| all[kind][key] == value)
+        };
+        let mentions = |words: &str| {
+            let text = ["summary", "description", "location"].map(|field| text(field).to_lowercase()).join("\n");
+            words.to_lowercase().split_whitespace().all(|word| text.contains(word))
         };
         let mut kinds = query.all("eventTypes").peekable();
         // A tombstone without details may have been of any type.
-        let kind_fits =
-            kinds.peek().is_none() || record.cancelled || kinds.any(|kind| kind == record.text("eventType"));
+        let kind_fits = kinds.peek().is_none() || record.cancelled || kinds.any(|kind| kind == text("eventType"));
+        // A deleted series is none of the instances that are asked for.
+        let deleted_series = self.single && self.since.is_none() && record.cancelled && body.contains_key("recurrence");
         kind_fits
-            && query.get("iCalUID").is_none_or(|uid| record.text("iCalUID") == uid)
+            && !deleted_series
+            && query.get("iCalUID").is_none_or(|uid| text("iCalUID") == uid)
             && query.all("privateExtendedProperty").all(|pair| has("private", pair))
             && query.all("sharedExtendedProperty").all(|pair| has("shared", pair))
-            && query.get("q").is_none_or(|words| mentions(record, words))
+            && query.get("q").is_none_or(mentions)
     }
 
     /// Whether the event, or any instance of the series, lies in the window.
@@ -187,9 +202,4 @@ impl<'a> Asked<'a> {
             None => record.overlaps(self.window, calendar.zone),
         }
     }
-}
-
-fn mentions(record: &Record, words: &str) -> bool {
-    let text = ["summary", "description", "location"].map(|field| record.text(field).to_lowercase()).join("\n");
-    words.to_lowercase().split_whitespace().all(|word| text.contains(word))
 }

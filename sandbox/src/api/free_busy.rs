@@ -78,7 +78,7 @@ struct Snapshot {
 impl Snapshot {
     fn of(calendar: &Calendar) -> Self {
         Self {
-            records: calendar.all().filter(|record| record.is_busy()).cloned().collect(),
+            records: calendar.all().filter(|record| record.busy).cloned().collect(),
             replaced: calendar.replaced(),
             zone: calendar.zone,
         }

@@ -142,8 +142,8 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     records.retain(|record| show_deleted || !record.cancelled);
     if let Some(original) = query.get("originalStart") {
         records.retain(|record| {
-            let start = record.body.get("originalStartTime").map(|time| (&time["dateTime"], &time["date"]));
-            start.is_some_and(|(date_time, date)| date_time == original || date == original)
+            let start = record.body().remove("originalStartTime").unwrap_or_default();
+            start["dateTime"] == original || start["date"] == original
         });
     }
     records.sort_by_cached_key(key);

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::draft::Draft;
 use super::record::{Exception, Record};
 use super::times::{When, localize, parse_zone};
-use super::write::{Write, stamped};
+use super::write::Write;
 use super::{Calendar, Model};
 use crate::refusal::Refusal;
 use std::sync::Arc;
@@ -109,25 +109,14 @@ impl Calendar {
         let id = format!("{master}_{}", original.suffix());
         let exception = Exception { master: master.to_owned(), original };
         if body.get("status").is_some_and(|status| status == "cancelled") {
-            let (revision, updated) = self.advance();
-            let cancelled = cancelled_instance(&id, &exception, self.zone);
-            let body = stamped(cancelled, updated);
-            let record = Record {
-                id,
-                revision,
-                updated,
-                body,
-                times: None,
-                series: None,
-                exception: Some(exception),
-                cancelled: true,
-            };
+            let body = cancelled_instance(&id, &exception, self.zone);
+            let record = Record::new(self.advance(), body, None, None, Some(exception));
             self.put(Arc::new(record));
             return Ok(());
         }
         let mut draft = Draft::read(body, self.zone, false)?;
-        draft.body.insert("iCalUID".to_owned(), json!(series.text("iCalUID")));
-        self.store(id, draft, None, Some(exception), write);
+        draft.body.insert("iCalUID".to_owned(), series.body().remove("iCalUID").unwrap_or_default());
+        self.store(&id, draft, None, Some(exception), write);
         Ok(())
     }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Months, Utc};
 use chrono_tz::Tz;
-use serde_json::json;
 
-use super::record::{Exception, Record, Times, Window};
+use super::record::{Record, Times, Window};
 use super::times::When;
 use crate::clock;
 
@@ -15,27 +14,10 @@ use crate::clock;
 const UNBOUNDED_MONTHS: Months = Months::new(12 * 5);
 
 /// One unmodified instance of a series, as a record of its own that is not stored.
-pub(super) fn instance(master: &Record, original: When, zone: Tz) -> Option<Record> {
+pub(super) fn instance(master: &Arc<Record>, original: When, zone: Tz) -> Option<Record> {
     let times = master.times?;
     let end = original.plus(times.start.length_to(&times.end)?, &times.end)?;
-    let mut body = master.body.clone();
-    let id = format!("{}_{}", master.id, original.suffix());
-    body.remove("recurrence");
-    body.insert("id".to_owned(), json!(id));
-    body.insert("recurringEventId".to_owned(), json!(master.id));
-    body.insert("originalStartTime".to_owned(), original.render(zone));
-    body.insert("start".to_owned(), original.render(zone));
-    body.insert("end".to_owned(), end.render(zone));
-    Some(Record {
-        id,
-        revision: master.revision,
-        updated: master.updated,
-        body,
-        times: Some(Times { start: original, end }),
-        series: None,
-        exception: Some(Exception { master: master.id.clone(), original }),
-        cancelled: false,
-    })
+    Some(Record::instance(master, original, Times { start: original, end }, zone))
 }
 
 /// The unmodified instances of one series in a window.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use data_encoding::BASE32HEX_NOPAD;
 use serde_json::{Map, Value, json};
 
 use super::Calendar;
 use super::draft::{Draft, merge};
-use super::record::{Exception, Record, millis};
+use super::record::{Exception, Record};
 use crate::refusal::Refusal;
 
 /// Who writes, and on what condition.
@@ -40,7 +40,7 @@ impl Calendar {
         }
         let mut draft = Draft::read(body, self.zone, true)?;
         draft.body.remove("originalStartTime");
-        Ok(self.store(id, draft, None, None, write))
+        Ok(self.store(&id, draft, None, None, write))
     }
 
     /// Merges `patch` into an event or an instance of a series. `status: cancelled` deletes, `status: confirmed` brings
@@ -83,14 +83,14 @@ impl Calendar {
 
     /// What a patch of `current` merges into. A deleted instance has lost its details: they come from its series.
     fn details(&self, current: &Record) -> Map<String, Value> {
-        let mut body = current.body.clone();
+        let mut body = current.body();
         if let (true, Some(exception)) = (current.cancelled, &current.exception) {
             let instance = self
                 .events
                 .get(&exception.master)
                 .and_then(|master| super::instances::instance(master, exception.original, self.zone));
             if let Some(instance) = instance {
-                body = instance.body;
+                body = instance.body();
             }
         }
         body
@@ -98,19 +98,20 @@ impl Calendar {
 
     fn replace(&mut self, current: &Record, wanted: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
         let draft = Draft::read(wanted, self.zone, current.exception.is_none())?;
-        let known = current.body.get("sequence").and_then(Value::as_i64).unwrap_or(0);
-        if draft.body.get("sequence").and_then(Value::as_i64).is_some_and(|wanted| wanted < known) {
+        let known = current.body();
+        let sequence = known.get("sequence").and_then(Value::as_i64).unwrap_or(0);
+        if draft.body.get("sequence").and_then(Value::as_i64).is_some_and(|wanted| wanted < sequence) {
             return Err(Refusal::invalid(
                 "Invalid sequence value. The specified sequence number is below the current.",
             ));
         }
-        if draft.body.get("eventType") != current.body.get("eventType") && current.body.contains_key("eventType") {
+        if draft.body.get("eventType") != known.get("eventType") && known.contains_key("eventType") {
             return Err(Refusal::invalid("Event type cannot be changed."));
         }
-        let rules_changed = draft.body.get("recurrence") != current.body.get("recurrence")
-            || draft.body.get("start") != current.body.get("start");
+        let rules_changed =
+            draft.body.get("recurrence") != known.get("recurrence") || draft.body.get("start") != known.get("start");
         let exception = current.exception.clone();
-        let stored = self.store(current.id.clone(), draft, Some(current), exception, write);
+        let stored = self.store(&current.id, draft, Some(current), exception, write);
         if rules_changed && stored.exception.is_none() {
             let produced = |record: &Record| {
                 let original = record.exception.as_ref().map(|exception| exception.original);
@@ -122,8 +123,7 @@ impl Calendar {
     }
 
     fn cancel(&mut self, current: &Record) -> Arc<Record> {
-        let (revision, updated) = self.advance();
-        let mut body = current.body.clone();
+        let mut body = current.body();
         let mut times = current.times;
         if current.exception.is_some() {
             times = None;
@@ -132,17 +132,7 @@ impl Calendar {
             self.drop_exceptions(&current.id, |_| true);
         }
         body.insert("status".to_owned(), json!("cancelled"));
-        let record = Record {
-            id: current.id.clone(),
-            revision,
-            updated,
-            body: stamped(body, updated),
-            times,
-            series: None,
-            exception: current.exception.clone(),
-            cancelled: true,
-        };
-        let record = Arc::new(record);
+        let record = Arc::new(Record::new(self.advance(), body, times, None, current.exception.clone()));
         self.put(Arc::clone(&record));
         record
     }
@@ -150,7 +140,7 @@ impl Calendar {
     /// Adds what only the server sets, and stores.
     pub(super) fn store(
         &mut self,
-        id: String,
+        id: &str,
         draft: Draft,
         former: Option<&Record>,
         exception: Option<Exception>,
@@ -158,15 +148,15 @@ impl Calendar {
     ) -> Arc<Record> {
         let (revision, updated) = self.advance();
         let Draft { mut body, times, series } = draft;
-        let kept = |field: &str| former.and_then(|former| former.body.get(field)).cloned();
+        let known = former.map(Record::body).unwrap_or_default();
+        let kept = |field: &str| known.get(field).cloned();
         let own = self.is_primary();
 
-        let known = kept("sequence").and_then(|sequence| sequence.as_i64());
         let wanted = body.get("sequence").and_then(Value::as_i64).unwrap_or(0);
-        let moved = former.is_some_and(|former| {
-            ["start", "end", "recurrence"].iter().any(|field| former.body.get(*field) != body.get(*field))
-        });
-        let sequence = wanted.max(known.unwrap_or(0)) + i64::from(moved && !write.import);
+        let moved = former.is_some()
+            && ["start", "end", "recurrence"].iter().any(|field| known.get(*field) != body.get(*field));
+        let sequence =
+            wanted.max(known.get("sequence").and_then(Value::as_i64).unwrap_or(0)) + i64::from(moved && !write.import);
         body.insert("sequence".to_owned(), json!(sequence));
 
         let created = || json!(updated.to_rfc3339_opts(SecondsFormat::Secs, true).replace('Z', ".000Z"));
@@ -203,9 +193,7 @@ impl Calendar {
         if !write.import {
             self.mark_self(&mut body);
         }
-        let cancelled = body.get("status").is_some_and(|status| status == "cancelled");
-        let body = stamped(body, updated);
-        let record = Arc::new(Record { id, revision, updated, body, times: Some(times), series, exception, cancelled });
+        let record = Arc::new(Record::new((revision, updated), body, Some(times), series, exception));
         self.put(Arc::clone(&record));
         record
     }
@@ -221,13 +209,6 @@ impl Calendar {
             }
         }
     }
-}
-
-/// Writes the time of a write, and the etag that follows from it, into a body.
-pub(super) fn stamped(mut body: Map<String, Value>, updated: chrono::DateTime<Utc>) -> Map<String, Value> {
-    body.insert("updated".to_owned(), json!(millis(updated)));
-    body.insert("etag".to_owned(), json!(format!("\"{}\"", updated.timestamp_micros() * 2)));
-    body
 }
 
 fn is_cancelled(body: &Map<String, Value>) -> bool {

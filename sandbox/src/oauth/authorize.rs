@@ -9,6 +9,7 @@ use url::Url;
 use super::grants::Code;
 use crate::api::{Call, Query, SCOPE_PREFIX};
 use crate::refusal::Refusal;
+use crate::server::is_loopback;
 
 /// Scopes that identify the user; they cannot be unticked.
 const SIGN_IN: &[&str] = &["openid", "userinfo.email", "userinfo.profile"];
@@ -46,7 +47,7 @@ impl Asked {
             return Err(page(401, "invalid_client", "The OAuth client was not found."));
         }
         let redirect_text = query.get("redirect_uri").unwrap_or_default();
-        let redirect_uri = Url::parse(redirect_text).ok().filter(is_loopback);
+        let redirect_uri = Url::parse(redirect_text).ok().filter(is_own);
         let redirect_uri = redirect_uri
             .ok_or_else(|| page(400, "redirect_uri_mismatch", "The redirect address must lie on this machine."))?;
         if query.get("response_type") != Some("code") {
@@ -99,14 +100,9 @@ impl Asked {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
-    let host = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    host && matches!(url.scheme(), "http" | "https") && url.fragment().is_none()
+/// Codes go back to programs on this machine only.
+fn is_own(url: &Url) -> bool {
+    is_loopback(url) && matches!(url.scheme(), "http" | "https") && url.fragment().is_none()
 }
 
 /// Short names of the sign-in scopes come back long.

@@ -70,6 +70,13 @@ async fn big_answers_are_compressed_for_those_who_ask() {
 async fn only_this_machine_is_served() {
     let options = Options { bind: "0.0.0.0:0".parse().unwrap(), ..Options::default() };
     assert_eq!(Sandbox::start(options).await.err().unwrap().kind(), std::io::ErrorKind::InvalidInput);
+    let google = Google::start().await;
+    for (host, status) in
+        [("localhost:1", 200), ("[::1]", 200), ("rebound.example", 421), ("127.0.0.1.evil.example", 421)]
+    {
+        let answer = google.try_send(Method::GET, "/sandbox/state", &[("host", host)], "").await.unwrap();
+        assert_eq!(answer.status, status, "{host}");
+    }
 }
 
 #[tokio::test]
