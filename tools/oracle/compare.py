@@ -46,6 +46,8 @@ def days(start, end, zone):
 
 
 def differing_days(ours, theirs, start, end, zone):
+    if ours == theirs:
+        return
     for day, first, after in days(start, end, zone):
         mine, judged = expand.merge(ours, first, after), expand.merge(theirs, first, after)
         if mine != judged:
