@@ -96,6 +96,7 @@ impl Sandbox {
 
     /// Gives another user a role in a calendar, and puts it into that user's list. As with Google, sync tokens of the
     /// calendar end. Returns whether there are such a calendar and user.
+    #[must_use]
     pub fn share(&self, calendar: &str, email: &str, role: Role) -> bool {
         let shared = self.state.model().share(calendar, email, role);
         if shared {

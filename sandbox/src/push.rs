@@ -176,11 +176,10 @@ async fn send(client: &Client<HttpConnector, Full<Bytes>>, channel: &Channel, nu
     let Ok(request) = request.body(Full::new(Bytes::new())) else { return Sent::Done };
     match tokio::time::timeout(ANSWER_TIMEOUT, client.request(request)).await {
         Ok(Ok(response)) if matches!(response.status().as_u16(), 500 | 502 | 503 | 504) => Sent::Retry,
-        Ok(Ok(_)) => Sent::Done,
+        Ok(Ok(_)) | Err(_) => Sent::Done,
         Ok(Err(error)) => {
             tracing::debug!(%error, "a notification was not delivered");
             Sent::Done
         }
-        Err(_) => Sent::Done,
     }
 }

@@ -8,11 +8,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 /// A request that is answered with an error envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal(Box<Envelope>);
+
+/// What the envelope says.
 ///
 /// The back end's envelope has no `status` key; the front end's (authentication, scopes, quota) has one and may carry
 /// `details`. Clients tell errors apart by the HTTP status and `errors[].reason`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct Envelope {
     pub(crate) status: u16,
     pub(crate) domain: Cow<'static, str>,
     pub(crate) reason: Cow<'static, str>,
@@ -20,6 +24,20 @@ pub(crate) struct Refusal {
     location: Option<(&'static str, Cow<'static, str>)>,
     front_end: Option<FrontEnd>,
     pub(crate) retry_after_s: Option<u64>,
+}
+
+impl std::ops::Deref for Refusal {
+    type Target = Envelope;
+
+    fn deref(&self) -> &Envelope {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Refusal {
+    fn deref_mut(&mut self) -> &mut Envelope {
+        &mut self.0
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +53,7 @@ impl Refusal {
         reason: impl Into<Cow<'static, str>>,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
+        Self(Box::new(Envelope {
             status,
             domain: domain.into(),
             reason: reason.into(),
@@ -43,7 +61,7 @@ impl Refusal {
             location: None,
             front_end: None,
             retry_after_s: None,
-        }
+        }))
     }
 
     /// 400 `invalid`: a value that cannot be used.

@@ -46,8 +46,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     let most = query.count("maxResults", RESULTS_MAX)?.unwrap_or(RESULTS_DEFAULT);
     let show_deleted = query.flag("showDeleted")?.unwrap_or(false);
     let least = match query.get("minAccessRole") {
-        None => Role::FreeBusyReader,
-        Some("freeBusyReader") => Role::FreeBusyReader,
+        None | Some("freeBusyReader") => Role::FreeBusyReader,
         Some("reader") => Role::Reader,
         Some("writerWithoutPrivateAccess") => Role::WriterWithoutPrivateAccess,
         Some("writer") => Role::Writer,

@@ -14,7 +14,7 @@ use crate::push::{self, Channel};
 use crate::refusal::Refusal;
 
 /// How long a channel lives when nothing is asked for, and at most.
-const TTL_DEFAULT: Duration = Duration::from_secs(604_800);
+const TTL_DEFAULT: Duration = Duration::from_hours(168);
 const ID_MAX: usize = 64;
 const TOKEN_MAX: usize = 256;
 /// Most channels at a time in the whole stand-in.

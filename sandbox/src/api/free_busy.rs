@@ -79,11 +79,7 @@ impl Snapshot {
     fn of(calendar: &Calendar) -> Self {
         Self {
             records: calendar.all().filter(|record| record.is_busy()).cloned().collect(),
-            replaced: calendar
-                .all()
-                .filter(|record| record.exception.is_some())
-                .map(|record| record.id.clone())
-                .collect(),
+            replaced: calendar.replaced(),
             zone: calendar.zone,
         }
     }

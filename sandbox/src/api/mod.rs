@@ -1,5 +1,6 @@
 //! Calendar API v3 and OAuth over HTTP: which methods there are, and how a call runs.
 
+mod asked;
 mod calendars;
 mod channels;
 mod dispatch;

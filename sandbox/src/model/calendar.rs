@@ -1,6 +1,6 @@
 //! A calendar: its events by id, and the feed of their changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -83,6 +83,17 @@ impl Calendar {
     /// Every event that is stored, tombstones included.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
         self.feed.values()
+    }
+
+    /// The ids of all instances that an exception stands for.
+    pub(crate) fn replaced(&self) -> HashSet<String> {
+        self.exceptions.values().flatten().cloned().collect()
+    }
+
+    /// The exceptions of one series.
+    pub(crate) fn exceptions_of(&self, master: &str) -> Vec<Arc<Record>> {
+        let ids = self.exceptions.get(master).into_iter().flatten();
+        ids.filter_map(|id| self.events.get(id)).cloned().collect()
     }
 
     /// A stored event by id.

@@ -244,7 +244,7 @@ pub(crate) fn merge(into: &mut Map<String, Value>, patch: &Map<String, Value>) {
 mod tests {
     use super::*;
 
-    fn read(value: Value) -> Result<Draft, Refusal> {
+    fn read(value: &Value) -> Result<Draft, Refusal> {
         Draft::read(value.as_object().unwrap(), Tz::Europe__Berlin, true)
     }
 
@@ -263,13 +263,13 @@ mod tests {
             (json!({ "start": nine, "end": ten, "attendees": [{ "displayName": "Nobody" }] }), "required"),
         ];
         for (body, reason) in table {
-            assert_eq!(read(body.clone()).unwrap_err().reason, reason, "{body}");
+            assert_eq!(read(&body).unwrap_err().reason, reason, "{body}");
         }
     }
 
     #[test]
     fn unknown_fields_are_left_out_and_property_limits_applied() {
-        let draft = read(json!({
+        let draft = read(&json!({
             "start": { "date": "2027-01-04" }, "end": { "date": "2027-01-05" }, "nonsense": 1, "etag": "\"x\"",
             "extendedProperties": { "private": { "k".repeat(45): "dropped", "long": "ü".repeat(1100) } },
         }))

@@ -77,7 +77,7 @@ impl Calendar {
         // Series first: an exception takes its id from its series.
         for exceptions in [false, true] {
             for (index, event) in events.iter().enumerate() {
-                let refused = |refusal: Refusal| RefusedEvents::Event { index, why: refusal.message.into_owned() };
+                let refused = |refusal: Refusal| RefusedEvents::Event { index, why: refusal.message.to_string() };
                 let body = event.as_object().ok_or_else(|| refused(Refusal::invalid("not an object")))?;
                 let master = body.get("recurringEventId").and_then(Value::as_str);
                 match master {

@@ -29,7 +29,7 @@ impl Calendar {
     /// Stores a new event.
     pub(crate) fn insert(&mut self, body: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
         let id = match body.get("id").filter(|id| !id.is_null()) {
-            Some(id) => checked_id(id)?,
+            Some(id) => checked_id(id, write.import)?,
             None => random_id(),
         };
         if self.events.contains_key(&id) {
@@ -124,7 +124,9 @@ impl Calendar {
     fn cancel(&mut self, current: &Record) -> Arc<Record> {
         let (revision, updated) = self.advance();
         let mut body = current.body.clone();
+        let mut times = current.times;
         if current.exception.is_some() {
+            times = None;
             body.retain(|field, _| matches!(field.as_str(), "id" | "kind" | "originalStartTime" | "recurringEventId"));
         } else {
             self.drop_exceptions(&current.id, |_| true);
@@ -135,7 +137,7 @@ impl Calendar {
             revision,
             updated,
             body: stamped(body, updated),
-            times: None,
+            times,
             series: None,
             exception: current.exception.clone(),
             cancelled: true,
@@ -239,10 +241,11 @@ fn check(current: &Record, write: Write) -> Result<(), Refusal> {
     }
 }
 
-fn checked_id(id: &Value) -> Result<String, Refusal> {
-    let fits =
-        |id: &str| ID_LENGTHS.contains(&id.len()) && id.bytes().all(|byte| matches!(byte, b'a'..=b'v' | b'0'..=b'9'));
-    id.as_str().filter(|id| fits(id)).map(str::to_owned).ok_or_else(|| Refusal::invalid("Invalid resource id value."))
+/// Ids that Google itself made, as imports have them, use more characters than a client may choose.
+fn checked_id(id: &Value, import: bool) -> Result<String, Refusal> {
+    let fits = |byte: u8| matches!(byte, b'a'..=b'v' | b'0'..=b'9') || import && byte.is_ascii_graphic();
+    let whole = |id: &&str| ID_LENGTHS.contains(&id.len()) && id.bytes().all(fits);
+    id.as_str().filter(whole).map(str::to_owned).ok_or_else(|| Refusal::invalid("Invalid resource id value."))
 }
 
 /// 26 characters of the alphabet that ids are made of.

@@ -122,6 +122,7 @@ fn is_sign_in(scope: &str) -> bool {
 }
 
 /// `GET /o/oauth2/v2/auth`: asks the user, or approves at once where the stand-in is set to.
+#[expect(clippy::unnecessary_wraps, reason = "all methods have this shape; OAuth has its own errors")]
 pub(crate) fn authorize(call: &Call) -> Result<Response, Refusal> {
     let client_id = call.state.grants().client.client_id.clone();
     let asked = match Asked::read(&call.query, &client_id) {
@@ -150,6 +151,7 @@ pub(crate) fn authorize(call: &Call) -> Result<Response, Refusal> {
 }
 
 /// `POST /o/oauth2/v2/auth`: what the user decided on the consent page.
+#[expect(clippy::unnecessary_wraps, reason = "all methods have this shape; OAuth has its own errors")]
 pub(crate) fn consent(call: &Call) -> Result<Response, Refusal> {
     let form = Query::parse(&call.body);
     let client_id = call.state.grants().client.client_id.clone();
