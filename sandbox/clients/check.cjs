@@ -53,7 +53,10 @@ async function receiver() {
 }
 
 async function refused(call, status, reason, what) {
-  const error = await call.then(() => null, (error) => error);
+  const error = await call.then(
+    () => null,
+    (error) => error,
+  );
   assert.ok(error, `${what}: expected ${status} ${reason}, but it was accepted`);
   assert.equal(error.response?.status, status, what);
   assert.equal(error.response.data.error.errors[0].reason, reason, what);
@@ -66,7 +69,10 @@ async function main([root, token, calendarId]) {
   const pushes = await receiver();
 
   const calendars = (await google.calendarList.list()).data.items;
-  assert.ok(calendars.some((entry) => entry.id === calendarId), "the calendar is in the user's list");
+  assert.ok(
+    calendars.some((entry) => entry.id === calendarId),
+    "the calendar is in the user's list",
+  );
   const timeZone = (await google.calendarList.get({ calendarId })).data.timeZone;
 
   async function all(query) {
@@ -117,18 +123,30 @@ async function main([root, token, calendarId]) {
   assert.notEqual(patched.etag, inserted.etag, "the etag changes");
   await pushes.next("exists");
   await refused(patch(inserted.etag, { summary: "late" }), 412, "conditionNotMet", "a patch with an old etag");
-  assert.equal((await google.events.get({ calendarId, eventId })).data.summary, "Color - Ben", "summary after the refusal");
+  assert.equal(
+    (await google.events.get({ calendarId, eventId })).data.summary,
+    "Color - Ben",
+    "summary after the refusal",
+  );
 
   let changed;
   [changed, syncToken] = await all({ syncToken });
-  assert.deepEqual(changed.map(({ id, status }) => [id, status]), [[eventId, "confirmed"]], "changes since the first list");
+  assert.deepEqual(
+    changed.map(({ id, status }) => [id, status]),
+    [[eventId, "confirmed"]],
+    "changes since the first list",
+  );
 
   assert.equal((await google.events.delete({ calendarId, eventId })).status, 204, "answer to the deletion");
   await pushes.next("exists");
   await refused(google.events.delete({ calendarId, eventId }), 410, "deleted", "a second deletion");
   await refused(google.events.delete({ calendarId, eventId: "nothere" }), 404, "notFound", "deletion of nothing");
   [changed, syncToken] = await all({ syncToken });
-  assert.deepEqual(changed.map(({ id, status }) => [id, status]), [[eventId, "cancelled"]], "changes since the patch");
+  assert.deepEqual(
+    changed.map(({ id, status }) => [id, status]),
+    [[eventId, "cancelled"]],
+    "changes since the patch",
+  );
   await refused(google.events.list({ calendarId, syncToken: "nonsense" }), 400, "invalid", "a made-up sync token");
   const ids = (items) => items.map(({ id }) => id).sort();
   assert.deepEqual(ids((await all())[0]), ids(before), "events at the end");

@@ -27,7 +27,9 @@ class Pushes:
         class Receiver(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 length = int(self.headers.get("Content-Length", 0))
-                received.put((dict((name.lower(), value) for name, value in self.headers.items()), self.rfile.read(length)))
+                received.put(
+                    (dict((name.lower(), value) for name, value in self.headers.items()), self.rfile.read(length))
+                )
                 self.send_response(204)
                 self.end_headers()
 
@@ -65,8 +67,13 @@ def refused(request, status, reason, what):
 
 def main():
     root, token, calendar = sys.argv[1:]
-    service = build("calendar", "v3", static_discovery=True, credentials=Credentials(token=token),
-                    client_options={"api_endpoint": f"{root}/calendar/v3/"})
+    service = build(
+        "calendar",
+        "v3",
+        static_discovery=True,
+        credentials=Credentials(token=token),
+        client_options={"api_endpoint": f"{root}/calendar/v3/"},
+    )
     events, pushes = service.events(), Pushes()
 
     listed = service.calendarList().list().execute()["items"]
@@ -111,16 +118,24 @@ def main():
         request.headers["If-Match"] = etag
         return request
 
-    patched = patch(inserted["etag"], {"summary": "Color - Ada", "extendedProperties": {"private": {"booking": None}}}).execute()
+    patched = patch(
+        inserted["etag"], {"summary": "Color - Ada", "extendedProperties": {"private": {"booking": None}}}
+    ).execute()
     expect(patched["summary"], "Color - Ada", "patched summary")
     expect(patched.get("extendedProperties", {}).get("private", {}), {}, "patched properties")
     expect(patched["etag"] != inserted["etag"], True, "the etag changes")
     pushes.next("exists")
     refused(patch(inserted["etag"], {"summary": "late"}), 412, "conditionNotMet", "a patch with an old etag")
-    expect(events.get(calendarId=calendar, eventId=event_id).execute()["summary"], "Color - Ada", "summary after the refusal")
+    expect(
+        events.get(calendarId=calendar, eventId=event_id).execute()["summary"],
+        "Color - Ada",
+        "summary after the refusal",
+    )
 
     changed, sync_token = all_events(syncToken=sync_token)
-    expect([(event["id"], event["status"]) for event in changed], [(event_id, "confirmed")], "changes since the first list")
+    expect(
+        [(event["id"], event["status"]) for event in changed], [(event_id, "confirmed")], "changes since the first list"
+    )
 
     expect(events.delete(calendarId=calendar, eventId=event_id).execute(), "", "answer to the deletion")
     pushes.next("exists")

@@ -27,10 +27,11 @@ fi
 if [ $# -eq 0 ]; then
     slotd=${SLOTD:-$top/target/debug/slotd}
     [ -n "${SLOTD:-}" ] || cargo build --quiet --locked --manifest-path "$top/Cargo.toml"
-    coproc STANDIN { exec "$slotd" sandbox --json --port 0; }
-    trap 'kill "$STANDIN_PID" 2>/dev/null || true' EXIT
-    if ! IFS= read -r -t 60 -u "${STANDIN[0]}" line; then
-        echo "slotd sandbox --json printed nothing within 60 s" >&2
+    exec 3< <(exec "$slotd" sandbox --json --port 0)
+    standin=$!
+    trap 'kill "$standin" 2>/dev/null || true' EXIT
+    if ! IFS= read -r -t 60 -u 3 line; then
+        echo "$slotd sandbox --json ended, or printed no line within 60 s" >&2
         exit 1
     fi
     facts=$(python3 -c '

@@ -46,6 +46,8 @@ def days(start, end, zone):
 
 
 def differing_days(ours, theirs, start, end, zone):
+    if ours == theirs:
+        return
     for day, first, after in days(start, end, zone):
         mine, judged = expand.merge(ours, first, after), expand.merge(theirs, first, after)
         if mine != judged:
@@ -71,8 +73,10 @@ def spoken(intervals, zone):
 
 
 def intervals(rows):
-    return [(dt.datetime.fromisoformat(row["start"]).astimezone(UTC), dt.datetime.fromisoformat(row["end"]).astimezone(UTC))
-            for row in rows]
+    return [
+        (dt.datetime.fromisoformat(row["start"]).astimezone(UTC), dt.datetime.fromisoformat(row["end"]).astimezone(UTC))
+        for row in rows
+    ]
 
 
 class Demo:
@@ -122,7 +126,9 @@ class Demo:
 
 def main():
     midnight = dt.datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    parser = argparse.ArgumentParser(description="Compares slotd's busy time with the independent expander's, day by day.")
+    parser = argparse.ArgumentParser(
+        description="Compares slotd's busy time with the independent expander's, day by day."
+    )
     parser.add_argument("files", nargs="+", metavar="FILE.ics")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--binary", help="the slotd to start")

@@ -7,11 +7,13 @@ Python's zoneinfo. Where the two disagree, one of them is wrong.
 
 The rules it judges by:
 
-* Busy is every event that is not CANCELLED, not TRANSPARENT and not declined by the calendar's owner. Tentative is busy.
+* Busy is every event that is not CANCELLED, not TRANSPARENT and not declined by the calendar's owner; tentative ones
+  are busy.
 * Whole days are days of the calendar's zone (X-WR-TIMEZONE, else --zone), and so are times without a zone.
 * A time that the clock skips is shifted forward by the length of the gap; of a time that it shows twice the first is
   meant (RFC 5545, 3.3.5). An event that would thereby end before it starts keeps its length.
-* Instances with a DTEND have the same exact length as the first (3.8.5.3), those with a DURATION the same days and hours.
+* Instances with a DTEND have the same exact length as the first (3.8.5.3), those with a DURATION the same days and
+  hours.
 * DTSTART is an instance even where its rule would not give it, unless the rule has ended before.
 * A RECURRENCE-ID replaces one instance; without a series in the file it stands alone. RANGE=THISANDFUTURE is ignored.
 * A cancelled series is gone together with its exceptions.
@@ -37,7 +39,7 @@ END_OF_DAY = dt.time(23, 59, 59)
 
 
 def instant(local, zone):
-    """The UTC instant of a wall-clock time. With fold=0 zoneinfo takes the offset before a gap and the first of a fold."""
+    """The instant of a wall-clock time. With fold=0 zoneinfo takes the offset before a gap and the first of a fold."""
     return local.replace(tzinfo=zone, fold=0).astimezone(UTC)
 
 
@@ -109,7 +111,7 @@ class Event:
         return start, instant(local + days, self.start.zone) + (self.nominal - days)
 
     def key(self, moment):
-        """What identifies an instance: its day, or its instant. A day given for a timed series means that day's instance."""
+        """What identifies an instance: its day, or its instant. A day given to a timed series means that day's one."""
         if self.start.is_date:
             return moment.local.date() if moment.is_date else moment.wall_in(moment.zone).date()
         if moment.is_date:
@@ -125,7 +127,9 @@ class Event:
         for rule in self.rules:
             for local in self.rule_starts(rule, last):
                 starts[self.own_key(local)] = (local, None)
-        if not self.rules or any(self.until(rule) is None or self.until(rule) >= self.start.local for rule in self.rules):
+        if not self.rules or any(
+            self.until(rule) is None or self.until(rule) >= self.start.local for rule in self.rules
+        ):
             starts[self.own_key(self.start.local)] = (self.start.local, None)
         for rule in self.excluding_rules:
             for local in self.rule_starts(rule, last):

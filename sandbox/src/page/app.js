@@ -106,7 +106,11 @@ async function save(event, wanted, scope) {
     const series = await api.get(event.recurringEventId);
     await api.patch(series.id, { ...details, ...shifted(series, event, wanted) }, series.etag);
   } else {
-    await api.patch(event.id, { ...details, ...times(wanted, calendar.timeZone) }, event.recurringEventId ? undefined : event.etag);
+    await api.patch(
+      event.id,
+      { ...details, ...times(wanted, calendar.timeZone) },
+      event.recurringEventId ? undefined : event.etag,
+    );
   }
   load();
 }
@@ -114,7 +118,10 @@ async function save(event, wanted, scope) {
 /** The series' own times when one of its instances is given new ones: the same shift and the same length. */
 function shifted(series, instance, wanted) {
   const start = span(series).start + wanted.start - span(instance).start;
-  return times({ wholeDay: wanted.wholeDay, start, end: start + wanted.end - wanted.start }, series.start.timeZone ?? calendar.timeZone);
+  return times(
+    { wholeDay: wanted.wholeDay, start, end: start + wanted.end - wanted.start },
+    series.start.timeZone ?? calendar.timeZone,
+  );
 }
 
 async function erase(event, scope) {

@@ -13,7 +13,9 @@ export function span(event) {
 
 export function times({ wholeDay, start, end }, timeZone) {
   const time = (wall) =>
-    wholeDay ? { date: dateText(wall), dateTime: null, timeZone: null } : { date: null, dateTime: localText(wall), timeZone };
+    wholeDay
+      ? { date: dateText(wall), dateTime: null, timeZone: null }
+      : { date: null, dateTime: localText(wall), timeZone };
   return { start: time(start), end: time(end) };
 }
 
@@ -50,7 +52,9 @@ const SHORTEST = 20;
 export function columns(events, day) {
   const parts = events
     .map((event) => ({ event, ...span(event) }))
-    .filter(({ wholeDay, start, end }) => !wholeDay && start < day + DAY && (end > day || (start === end && start >= day)))
+    .filter(
+      ({ wholeDay, start, end }) => !wholeDay && start < day + DAY && (end > day || (start === end && start >= day)),
+    )
     .map((part) => ({ ...part, from: Math.max(part.start, day) - day, to: Math.min(part.end, day + DAY) - day }))
     .sort((a, b) => a.from - b.from || b.to - a.to);
   let cluster = [];

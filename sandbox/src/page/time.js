@@ -24,8 +24,16 @@ export function localText(wall) {
 export function nowIn(zone) {
   const parts = Object.fromEntries(
     new Intl.DateTimeFormat("en-CA", {
-      timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
-    }).formatToParts(new Date()).map(({ type, value }) => [type, value]),
+      timeZone: zone,
+      year: "numeric",
+      month: "2-digit",
+      day: "2-digit",
+      hour: "2-digit",
+      minute: "2-digit",
+      hourCycle: "h23",
+    })
+      .formatToParts(new Date())
+      .map(({ type, value }) => [type, value]),
   );
   return wallOf(`${parts.year}-${parts.month}-${parts.day}T${parts.hour}:${parts.minute}`);
 }
@@ -33,7 +41,8 @@ export function nowIn(zone) {
 /** The zone's offset at an instant, in minutes. */
 function offset(zone, instantMs) {
   const text = new Intl.DateTimeFormat("en", { timeZone: zone, timeZoneName: "longOffset" })
-    .formatToParts(new Date(instantMs)).find(({ type }) => type === "timeZoneName").value;
+    .formatToParts(new Date(instantMs))
+    .find(({ type }) => type === "timeZoneName").value;
   const [, sign, hours, minutes] = /GMT(?:([+-])(\d+):(\d+))?/.exec(text);
   return sign ? Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) : 0;
 }
