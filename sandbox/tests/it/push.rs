@@ -132,7 +132,7 @@ async fn only_server_errors_are_repeated() {
 }
 
 #[tokio::test]
-async fn pushes_can_be_lost_and_the_numbers_show_it() {
+async fn pushes_can_be_lost_or_doubled_and_the_numbers_show_it() {
     let google = Google::start().await;
     let receiver = Receiver::start(&[]).await;
     google.post("calendars/primary/events/watch", receiver.channel("c")).await.ok();
@@ -142,6 +142,10 @@ async fn pushes_can_be_lost_and_the_numbers_show_it() {
     google.insert(timed("told", 4, 10)).await;
     receiver.wait_for(2).await;
     assert_eq!(receiver.numbers(), [1, 3]);
+    google.sandbox.faults().add(Fault::once("push", Effect::Twice));
+    google.insert(timed("doubled", 4, 11)).await;
+    receiver.wait_for(4).await;
+    assert_eq!(receiver.numbers(), [1, 3, 4, 4]);
 }
 
 #[tokio::test]
