@@ -52,6 +52,13 @@ const READ: &[&str] = &[
 ];
 const WRITE: &[&str] = &["calendar", "calendar.events", "calendar.events.owned", "calendar.app.created"];
 const LIST: &[&str] = &["calendar", "calendar.readonly", "calendar.calendarlist", "calendar.calendarlist.readonly"];
+const LIST_ENTRY: &[&str] = &[
+    "calendar",
+    "calendar.readonly",
+    "calendar.calendarlist",
+    "calendar.calendarlist.readonly",
+    "calendar.app.created",
+];
 const CALENDARS: &[&str] =
     &["calendar", "calendar.readonly", "calendar.calendars", "calendar.calendars.readonly", "calendar.app.created"];
 const FREE_BUSY: &[&str] = &["calendar", "calendar.readonly", "calendar.freebusy", "calendar.events.freebusy"];
@@ -66,7 +73,7 @@ const fn method(id: &'static str, verb: Verb, path: &'static str, scopes: Scopes
 #[rustfmt::skip]
 static METHODS: &[Method] = &[
     method("calendar.calendarList.list", Verb::GET, "/calendar/v3/users/me/calendarList", Some(LIST), calendars::list),
-    method("calendar.calendarList.get", Verb::GET, "/calendar/v3/users/me/calendarList/{calendar}", Some(LIST), calendars::get_entry),
+    method("calendar.calendarList.get", Verb::GET, "/calendar/v3/users/me/calendarList/{calendar}", Some(LIST_ENTRY), calendars::get_entry),
     method("calendar.calendars.get", Verb::GET, "/calendar/v3/calendars/{calendar}", Some(CALENDARS), calendars::get),
     method("calendar.events.list", Verb::GET, "/calendar/v3/calendars/{calendar}/events", Some(READ), list::list),
     method("calendar.events.insert", Verb::POST, "/calendar/v3/calendars/{calendar}/events", Some(WRITE), events::insert),
