@@ -84,8 +84,14 @@ pub enum Effect {
     ResetAfter,
     /// Done, and the connection closed half way through the answer.
     Truncate,
+    /// A list of events answers with an empty page before the page it should give; for ever it is a page-token loop.
+    EmptyPage,
+    /// An incremental list of events does not see the latest writes yet.
+    Stale,
     /// A push that is lost on the way (method `push` only).
     Drop,
+    /// A push that comes twice (method `push` only).
+    Twice,
 }
 
 /// The faults of a running stand-in.

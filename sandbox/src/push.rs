@@ -131,6 +131,9 @@ async fn carry(state: AppState, channel: Channel, mut waiting: mpsc::Receiver<(u
         }
         match state.faults.strike("push", Some(&channel.calendar), Some(&channel.user)) {
             Some(Effect::Delay { ms }) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            Some(Effect::Twice) => {
+                send(&client, &channel, number, kind).await;
+            }
             Some(_) => continue,
             None => {}
         }

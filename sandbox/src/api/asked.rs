@@ -40,7 +40,7 @@ pub(super) struct PagePoint {
 }
 
 /// The last entry of a page, by the order of its pass.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Last {
     Revision(u64),
     Sorted(i64, String),
@@ -134,6 +134,15 @@ impl<'a> Asked<'a> {
     /// Whether the sync token of the query has been ended since it was made.
     pub(super) fn has_expired(&self, epoch: u64) -> bool {
         self.since.as_ref().is_some_and(|since| since.epoch != epoch)
+    }
+
+    /// What lies just before the asked page.
+    pub(super) fn page_start(&self, upto: u64) -> Last {
+        match (&self.page, self.order) {
+            (Some(page), _) => page.last.clone(),
+            (None, Order::Revision) => Last::Revision(upto + 1),
+            (None, Order::Start | Order::Updated) => Last::Sorted(i64::MIN, String::new()),
+        }
     }
 
     /// The token with which an answer ends: for the next page after `last`, else for the next sync.

@@ -34,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The fault that has struck the call.
+    pub(crate) effect: Option<Effect>,
     path: HashMap<String, String>,
     user: String,
 }
@@ -99,13 +101,13 @@ pub(super) async fn run(
     let user = caller.as_ref().map_or("", |user| user.as_deref().unwrap_or_default()).to_owned();
     let calendar = path.get("calendar").map(|id| resolve(&user, id).to_owned());
     let effect = strike(&state, method, calendar.as_deref(), &user);
-    let call = Call { state: state.clone(), query, headers: parts.headers, body, path, user };
+    let call = Call { state: state.clone(), query, headers: parts.headers, body, effect, path, user };
 
-    let response = match interfere(&state, effect.as_ref()).await {
+    let response = match interfere(&state, call.effect.as_ref()).await {
         Some(response) => response,
         None => match caller.and_then(|_| (method.action)(&call)) {
-            Ok(response) => distort(&state, effect.as_ref(), response).await,
-            Err(refusal) => distort(&state, effect.as_ref(), refusal.into_response()).await,
+            Ok(response) => distort(&state, call.effect.as_ref(), response).await,
+            Err(refusal) => distort(&state, call.effect.as_ref(), refusal.into_response()).await,
         },
     };
     let aborted = response.extensions().get::<Aborted>().is_some();
@@ -140,7 +142,13 @@ async fn interfere(state: &AppState, effect: Option<&Effect>) -> Option<Response
         }
         Effect::HangBefore => Some(hang(state).await),
         Effect::ResetBefore => Some(aborted()),
-        Effect::HangAfter | Effect::ResetAfter | Effect::Truncate | Effect::Drop => None,
+        Effect::HangAfter
+        | Effect::ResetAfter
+        | Effect::Truncate
+        | Effect::EmptyPage
+        | Effect::Stale
+        | Effect::Drop
+        | Effect::Twice => None,
     }
 }
 

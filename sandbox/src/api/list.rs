@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Call;
 use super::asked::{Asked, FREE, Last, Order, PagePoint, RESULTS_DEFAULT, RESULTS_MAX};
 use super::events::view;
+use crate::faults::Effect;
 use crate::model::{Calendar, Record, Role, Window, digest, expand, instances_of, millis};
 use crate::refusal::Refusal;
 
@@ -22,7 +23,11 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     if asked.has_expired(epoch) {
         return Err(Refusal::full_sync_required());
     }
-    let upto = asked.page.as_ref().map_or(calendar.revision, |page| page.upto);
+    let upto = match (&asked.page, &asked.since) {
+        (Some(page), _) => page.upto,
+        (None, Some(since)) if call.effect == Some(Effect::Stale) => since.revision,
+        (None, _) => calendar.revision,
+    };
     let mut answer = head(calendar, role);
     let selected = select(&asked, calendar, upto);
     let zone = calendar.zone;
@@ -36,6 +41,10 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
             let records = if asked.single { expand(&selected, asked.window, zone, &replaced) } else { selected };
             sorted(&asked, records, zone)
         }
+    };
+    let (records, last) = match call.effect {
+        Some(Effect::EmptyPage) => (Vec::new(), Some(asked.page_start(upto))),
+        _ => (records, last),
     };
     let view = view(call, role, asked.show_deleted)?;
     if let Some(zone) = view.zone {

@@ -32,7 +32,7 @@ pub(crate) struct Method {
     pub(crate) verb: Verb,
     pub(crate) path: &'static str,
     /// The scopes of which a token needs one, without their common beginning; `None` when no token is needed.
-    pub(crate) scopes: Option<&'static [&'static str]>,
+    pub(crate) scopes: Scopes,
     pub(crate) action: Action,
 }
 
@@ -52,37 +52,44 @@ const READ: &[&str] = &[
 ];
 const WRITE: &[&str] = &["calendar", "calendar.events", "calendar.events.owned", "calendar.app.created"];
 const LIST: &[&str] = &["calendar", "calendar.readonly", "calendar.calendarlist", "calendar.calendarlist.readonly"];
+const LIST_ENTRY: &[&str] = &[
+    "calendar",
+    "calendar.readonly",
+    "calendar.calendarlist",
+    "calendar.calendarlist.readonly",
+    "calendar.app.created",
+];
 const CALENDARS: &[&str] =
     &["calendar", "calendar.readonly", "calendar.calendars", "calendar.calendars.readonly", "calendar.app.created"];
 const FREE_BUSY: &[&str] = &["calendar", "calendar.readonly", "calendar.freebusy", "calendar.events.freebusy"];
 
-macro_rules! method {
-    ($id:literal, $verb:ident, $path:literal, $scopes:expr, $action:path) => {
-        Method { id: $id, verb: Verb::$verb, path: $path, scopes: $scopes, action: $action }
-    };
+type Scopes = Option<&'static [&'static str]>;
+
+const fn method(id: &'static str, verb: Verb, path: &'static str, scopes: Scopes, action: Action) -> Method {
+    Method { id, verb, path, scopes, action }
 }
 
 /// Every method.
 #[rustfmt::skip]
 static METHODS: &[Method] = &[
-    method!("calendar.calendarList.list", GET, "/calendar/v3/users/me/calendarList", Some(LIST), calendars::list),
-    method!("calendar.calendarList.get", GET, "/calendar/v3/users/me/calendarList/{calendar}", Some(LIST), calendars::get_entry),
-    method!("calendar.calendars.get", GET, "/calendar/v3/calendars/{calendar}", Some(CALENDARS), calendars::get),
-    method!("calendar.events.list", GET, "/calendar/v3/calendars/{calendar}/events", Some(READ), list::list),
-    method!("calendar.events.insert", POST, "/calendar/v3/calendars/{calendar}/events", Some(WRITE), events::insert),
-    method!("calendar.events.watch", POST, "/calendar/v3/calendars/{calendar}/events/watch", Some(READ), channels::watch),
-    method!("calendar.events.get", GET, "/calendar/v3/calendars/{calendar}/events/{event}", Some(READ), events::get),
-    method!("calendar.events.patch", PATCH, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::patch),
-    method!("calendar.events.update", PUT, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::update),
-    method!("calendar.events.delete", DELETE, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::delete),
-    method!("calendar.events.instances", GET, "/calendar/v3/calendars/{calendar}/events/{event}/instances", Some(READ), list::instances),
-    method!("calendar.channels.stop", POST, "/calendar/v3/channels/stop", Some(READ), channels::stop),
-    method!("calendar.freebusy.query", POST, "/calendar/v3/freeBusy", Some(FREE_BUSY), free_busy::query),
-    method!("oauth2.authorize", GET, "/o/oauth2/v2/auth", None, oauth::authorize),
-    method!("oauth2.consent", POST, "/o/oauth2/v2/auth", None, oauth::consent),
-    method!("oauth2.token", POST, "/token", None, oauth::token),
-    method!("oauth2.revoke", POST, "/revoke", None, oauth::revoke),
-    method!("oauth2.userinfo", GET, "/v1/userinfo", Some(&["openid", "userinfo.email", "userinfo.profile"]), oauth::userinfo),
+    method("calendar.calendarList.list", Verb::GET, "/calendar/v3/users/me/calendarList", Some(LIST), calendars::list),
+    method("calendar.calendarList.get", Verb::GET, "/calendar/v3/users/me/calendarList/{calendar}", Some(LIST_ENTRY), calendars::get_entry),
+    method("calendar.calendars.get", Verb::GET, "/calendar/v3/calendars/{calendar}", Some(CALENDARS), calendars::get),
+    method("calendar.events.list", Verb::GET, "/calendar/v3/calendars/{calendar}/events", Some(READ), list::list),
+    method("calendar.events.insert", Verb::POST, "/calendar/v3/calendars/{calendar}/events", Some(WRITE), events::insert),
+    method("calendar.events.watch", Verb::POST, "/calendar/v3/calendars/{calendar}/events/watch", Some(READ), channels::watch),
+    method("calendar.events.get", Verb::GET, "/calendar/v3/calendars/{calendar}/events/{event}", Some(READ), events::get),
+    method("calendar.events.patch", Verb::PATCH, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::patch),
+    method("calendar.events.update", Verb::PUT, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::update),
+    method("calendar.events.delete", Verb::DELETE, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::delete),
+    method("calendar.events.instances", Verb::GET, "/calendar/v3/calendars/{calendar}/events/{event}/instances", Some(READ), list::instances),
+    method("calendar.channels.stop", Verb::POST, "/calendar/v3/channels/stop", Some(READ), channels::stop),
+    method("calendar.freebusy.query", Verb::POST, "/calendar/v3/freeBusy", Some(FREE_BUSY), free_busy::query),
+    method("oauth2.authorize", Verb::GET, "/o/oauth2/v2/auth", None, oauth::authorize),
+    method("oauth2.consent", Verb::POST, "/o/oauth2/v2/auth", None, oauth::consent),
+    method("oauth2.token", Verb::POST, "/token", None, oauth::token),
+    method("oauth2.revoke", Verb::POST, "/revoke", None, oauth::revoke),
+    method("oauth2.userinfo", Verb::GET, "/v1/userinfo", Some(&["openid", "userinfo.email", "userinfo.profile"]), oauth::userinfo),
 ];
 
 /// The routes of all methods.

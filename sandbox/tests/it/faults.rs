@@ -105,3 +105,24 @@ async fn scripts_switch_faults_over_http() {
     assert_eq!(state["calendars"], wanted);
     assert_eq!(state["users"], json!([{ "email": ANNA, "name": "Anna" }]));
 }
+
+#[tokio::test]
+async fn lists_may_have_empty_pages_and_lag_behind_without_losing_anything() {
+    let google = Google::start().await;
+    let token = google.sync_token().await;
+    for hour in 9..14 {
+        google.insert(timed("Cut", 4, hour)).await;
+    }
+    let faults = google.sandbox.faults();
+    for order in ["", "&singleEvents=true", "&orderBy=updated"] {
+        faults.add(Fault { skip: 1, times: Some(2), ..Fault::once("calendar.events.list", Effect::EmptyPage) });
+        faults.add(Fault::once("calendar.events.list", Effect::EmptyPage));
+        let before = google.sandbox.calls().len();
+        assert_eq!(google.list(&format!("maxResults=2{order}")).await.0.len(), 5);
+        assert_eq!(google.sandbox.calls().len() - before, 6, "{order}");
+    }
+    faults.add(Fault::once("calendar.events.list", Effect::Stale));
+    let (nothing, next) = google.changes(&token).await;
+    assert!(nothing.is_empty());
+    assert_eq!(google.changes(&next).await.0.len(), 5);
+}
