@@ -9,7 +9,9 @@ use url::Url;
 use crate::{
     crypto::{equal, random_token, sha256},
     domain::{AccountId, BusinessId, CalendarId, SharedChance, SharedClock},
-    google::{self, AccountKey, Authorization, CachedTokens, CalendarEntry, Google, Grant, OAuth, TokenError, UserInfo},
+    google::{
+        self, AccountKey, Authorization, CachedTokens, CalendarEntry, Google, Grant, OAuth, TokenError, UserInfo,
+    },
     store::{
         self, Lane, Store,
         accounts::{Account, AccountKind, AccountStatus},
@@ -220,12 +222,7 @@ impl Connect {
     }
 
     /// Keeps the grant; the same person of Google gets the same account again, and so the same mirror.
-    async fn keep_grant(
-        &self,
-        business: BusinessId,
-        grant: &Grant,
-        owner: &UserInfo,
-    ) -> Result<Account, ConnectError> {
+    async fn keep_grant(&self, business: BusinessId, grant: &Grant, owner: &UserInfo) -> Result<Account, ConnectError> {
         let (now, chance) = (self.clock.now(), self.chance.clone());
         let (grant, owner) = (grant.clone(), owner.clone());
         let keep = store::work::<Account, ConnectError, _>(move |tx| {
@@ -294,12 +291,7 @@ impl Connect {
 
 /// A calendar of an account's list, to be mirrored; it concerns nobody yet.
 #[must_use]
-pub fn entry_calendar(
-    id: CalendarId,
-    account: &Account,
-    entry: &CalendarEntry,
-    fallback: chrono_tz::Tz,
-) -> Calendar {
+pub fn entry_calendar(id: CalendarId, account: &Account, entry: &CalendarEntry, fallback: chrono_tz::Tz) -> Calendar {
     let zone = entry.time_zone.as_deref().and_then(|zone| zone.parse().ok());
     Calendar {
         business: account.business,

@@ -67,9 +67,7 @@ async fn read(store: &Store, key: AccountKey) -> Result<Account, TokenError> {
 }
 
 async fn save(store: &Store, account: Account) -> Result<(), TokenError> {
-    let save = store::work::<(), store::Error, _>(move |tx| {
-        Box::pin(async move { tx.save_account(&account).await })
-    });
+    let save = store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.save_account(&account).await }));
     store.write(Lane::Background, save).await.map_err(unavailable)
 }
 

@@ -125,9 +125,8 @@ async fn run(store: &Store, command: ApiKeyCommand) -> anyhow::Result<ExitCode> 
             }
         }
         ApiKeyCommand::Revoke { id } => {
-            let revoke = store::work::<bool, store::Error, _>(move |tx| {
-                Box::pin(async move { tx.revoke_api_key(id).await })
-            });
+            let revoke =
+                store::work::<bool, store::Error, _>(move |tx| Box::pin(async move { tx.revoke_api_key(id).await }));
             anyhow::ensure!(store.write(Lane::Caller, revoke).await?, "there is no valid key with this id");
             output::say("The key is ended.");
         }

@@ -73,7 +73,9 @@ pub(super) async fn availability(
         (Some(what), None) => what,
         (None, Some(Rfc3339(end))) if end > start => What::Lasting(range(start, end, 1).map_err(at_end)?.duration()),
         (None, Some(_)) => return Err(Problem::invalid("end", "it must be after `start`")),
-        (None, None) => return Err(Problem::invalid("end", "give `end`, or `service` (id or name), or `duration_min`")),
+        (None, None) => {
+            return Err(Problem::invalid("end", "give `end`, or `service` (id or name), or `duration_min`"));
+        }
     };
     if query.max_staleness_s.is_some_and(|seconds| seconds > STALENESS_MAX_S) {
         return Err(Problem::invalid("max_staleness_s", format!("at most {STALENESS_MAX_S}")));

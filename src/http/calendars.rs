@@ -316,8 +316,7 @@ pub(super) async fn change(
     caller.at(business, Scope::Owner)?;
     let change = store::work::<Calendar, Problem, _>(move |tx| {
         Box::pin(async move {
-            let mut calendar =
-                tx.calendar(business, id).await?.ok_or_else(|| Problem::not_found("calendar"))?;
+            let mut calendar = tx.calendar(business, id).await?.ok_or_else(|| Problem::not_found("calendar"))?;
             if let Some(text) = body.resource {
                 calendar.resource = Some(resource(tx, business, &text).await?);
             }

@@ -62,9 +62,8 @@ async fn ready(State(api): State<Api>) -> Result<&'static str, Problem> {
     if !api.readiness.is_ready() {
         return Err(Problem::unavailable(1, "slotd is starting or stopping"));
     }
-    let ask = crate::store::work::<(), crate::store::Error, _>(|tx| {
-        Box::pin(async move { tx.lease_time().await.map(drop) })
-    });
+    let ask =
+        crate::store::work::<(), crate::store::Error, _>(|tx| Box::pin(async move { tx.lease_time().await.map(drop) }));
     api.store.read(ask).await.map_err(|_| Problem::unavailable(1, "the database does not answer"))?;
     Ok("ready")
 }

@@ -17,9 +17,7 @@ use crate::{
         BusinessId, ResourceId, ServiceId,
         template::{self, BODY, TITLE},
     },
-    store::{
-        self, Lane, api_keys::Scope, businesses::Business, resources::Resource, services::Service,
-    },
+    store::{self, Lane, api_keys::Scope, businesses::Business, resources::Resource, services::Service},
 };
 
 const NAME_MAX: usize = 200;
@@ -85,7 +83,10 @@ fn name(value: String) -> Result<String, Problem> {
 
 fn zone(field: &'static str, name: &str) -> Result<Tz, Problem> {
     name.parse().map_err(|_| {
-        Problem::invalid(field, "a time zone of the IANA database is expected, such as Europe/Berlin or America/New_York")
+        Problem::invalid(
+            field,
+            "a time zone of the IANA database is expected, such as Europe/Berlin or America/New_York",
+        )
     })
 }
 
@@ -188,8 +189,7 @@ pub(super) async fn patch_business(
     let new_zone = body.time_zone.as_deref().map(|text| zone("/time_zone", text)).transpose()?;
     let new_region = body.region.as_deref().map(region).transpose()?;
     let title = body.event_title.as_deref().map(|text| template("/event_title", text)).transpose()?;
-    let description =
-        body.event_description.as_deref().map(|text| template("/event_description", text)).transpose()?;
+    let description = body.event_description.as_deref().map(|text| template("/event_description", text)).transpose()?;
     let change = store::work::<Business, Problem, _>(move |tx| {
         Box::pin(async move {
             let mut business = tx.business(id).await?.ok_or_else(|| Problem::not_found("business"))?;
@@ -492,9 +492,8 @@ pub(super) async fn services(
 impl Api {
     /// The business with this id.
     pub(super) async fn business(&self, id: BusinessId) -> Result<Business, Problem> {
-        let find = store::work::<Option<Business>, Problem, _>(move |tx| {
-            Box::pin(async move { Ok(tx.business(id).await?) })
-        });
+        let find =
+            store::work::<Option<Business>, Problem, _>(move |tx| Box::pin(async move { Ok(tx.business(id).await?) }));
         self.store.read(find).await?.ok_or_else(|| Problem::not_found("business"))
     }
 

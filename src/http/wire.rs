@@ -85,7 +85,9 @@ pub(super) fn what(service: Option<String>, duration_min: Option<i64>) -> Result
         (None, Some(minutes)) if (1..=DURATION_MAX_MIN).contains(&minutes) => {
             Ok(Some(What::Lasting(chrono::TimeDelta::minutes(minutes))))
         }
-        (None, Some(_)) => Err(Problem::invalid("duration_min", format!("1 to {DURATION_MAX_MIN} minutes are expected"))),
+        (None, Some(_)) => {
+            Err(Problem::invalid("duration_min", format!("1 to {DURATION_MAX_MIN} minutes are expected")))
+        }
         (None, None) => Ok(None),
     }
 }

@@ -51,7 +51,7 @@ pub struct Mirror {
     pub coverage: Option<Interval>,
     /// Items that could only be read in part.
     pub odd_events: i64,
-    /// Items read by the pass under way.
+    /// Items read by the full sync under way, or by the last one.
     pub synced_events: i64,
     /// A push came that no pass has answered yet.
     pub pushed: bool,
@@ -159,11 +159,19 @@ const WAKE: Sql = Sql::same(
 const WAKE_ACCOUNT: Sql = Sql::same(
     "UPDATE calendar SET due_at = $3, watch_due_at = $3, failures = 0 WHERE business_id = $1 AND account_id = $2",
 );
-const LOOK: Sql =
-    Sql::same("UPDATE calendar SET dirty = dirty + 1, due_at = $3 WHERE business_id = $1 AND id = $2 AND due_at > $3");
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("INSERT", INSERT), ("LIST", LIST), ("SELECT", SELECT), ("ASSIGN", ASSIGN), ("WAKE", WAKE), ("WAKE_ACCOUNT", WAKE_ACCOUNT),
-    ("LOOK", LOOK)];
+const LOOK: Sql = Sql::same(
+    "UPDATE calendar SET dirty = dirty + 1, due_at = CASE WHEN due_at > $3 THEN $3 ELSE due_at END
+      WHERE business_id = $1 AND id = $2",
+);
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("INSERT", INSERT),
+    ("LIST", LIST),
+    ("SELECT", SELECT),
+    ("ASSIGN", ASSIGN),
+    ("WAKE", WAKE),
+    ("WAKE_ACCOUNT", WAKE_ACCOUNT),
+    ("LOOK", LOOK),
+];
 
 fn cell(business: BusinessId, row: &str) -> Cell<'_> {
     Cell { business, table: T, column: "summary", row }

@@ -63,7 +63,7 @@ impl Mirrors {
         let own_rows: Vec<MirroredEvent> = own.iter().map(super::own::OwnEvent::row).collect();
         let apply = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
-                tx.keep_lease(&lease, length, kept.len()).await?;
+                tx.keep_lease(&lease, length, 0).await?;
                 for id in &groups.deleted {
                     tx.delete_event(served, id).await?;
                     tx.delete_series(served, id).await?;

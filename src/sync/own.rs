@@ -10,7 +10,12 @@ use super::{
     pass::{Pass, PassError},
 };
 use crate::{
-    domain::{BusinessId, Event, EventKind, Interval, booking::{Party, State}, event_id, expand::single_interval},
+    domain::{
+        BusinessId, Event, EventKind, Interval,
+        booking::{Party, State},
+        event_id,
+        expand::single_interval,
+    },
     google::Item,
     store::{
         self, Lane, Store,

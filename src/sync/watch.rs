@@ -47,16 +47,21 @@ impl Mirrors {
     /// Opens a channel for each calendar that has none, or whose channel ends soon.
     pub async fn renew_watches(&self) -> store::Result<()> {
         match &self.push_address {
-            Some(address) => self.sweep_watches(address).await,
+            Some(address) => {
+                while self.sweep_watches(address).await? == SWEEP_MAX {}
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
-    async fn sweep_watches(&self, address: &Url) -> store::Result<()> {
+    async fn sweep_watches(&self, address: &Url) -> store::Result<usize> {
         let due = store::work::<Vec<(BusinessId, CalendarId)>, store::Error, _>(|tx| {
             Box::pin(async move { tx.watches_due(SWEEP_MAX).await })
         });
-        for (business, id) in self.store.read(due).await? {
+        let due = self.store.read(due).await?;
+        let count = due.len();
+        for (business, id) in due {
             let read = store::work::<Option<Calendar>, store::Error, _>(move |tx| {
                 Box::pin(async move { tx.calendar(business, id).await })
             });
@@ -64,7 +69,7 @@ impl Mirrors {
                 self.watch(&calendar, address).await?;
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Opens a new channel for a calendar and ends the others.
@@ -118,8 +123,7 @@ impl Mirrors {
                 tx.channel_granted(&channel, &resource, expires_at).await?;
                 tx.schedule_watch(channel.business, channel.calendar, renew_at, true).await?;
                 // What changed between the last pass and the first push would wait for the next poll.
-                tx.wake_calendar(channel.business, channel.calendar).await?;
-                Ok(())
+                tx.look_at_calendar(channel.business, channel.calendar).await
             })
         });
         self.store.write(Lane::Background, save).await?;

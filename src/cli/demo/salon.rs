@@ -39,8 +39,7 @@ const VISITS: [(&str, i64); 6] = [
     ("Beard trim", 20),
     ("Consultation", 30),
 ];
-const NAMES: [&str; 8] =
-    ["Sofia L.", "Paul K.", "Emma W.", "Noah B.", "Lena S.", "Finn M.", "Clara H.", "Theo R."];
+const NAMES: [&str; 8] = ["Sofia L.", "Paul K.", "Emma W.", "Noah B.", "Lena S.", "Finn M.", "Clara H.", "Theo R."];
 
 /// The events of one person: visits, habits, days off, and things that do not block.
 pub(super) fn events(person: usize, now: DateTime<Utc>) -> Vec<Value> {

@@ -56,16 +56,17 @@ impl Facts {
     pub(super) async fn tour(&self, client: &Client, folder: &Path) -> anyhow::Result<String> {
         let Business { id, resources, mirrored_events } = &self.business;
         let today = SystemClock.now().with_timezone(&salon::ZONE).date_naive();
-        let (from, to) = (
-            day_start(today + Days::new(1), salon::ZONE),
-            day_start(today + Days::new(2), salon::ZONE),
-        );
+        let (from, to) = (day_start(today + Days::new(1), salon::ZONE), day_start(today + Days::new(2), salon::ZONE));
         let show = |at: chrono::DateTime<chrono::Utc>| {
             at.with_timezone(&salon::ZONE).to_rfc3339_opts(SecondsFormat::Secs, true)
         };
         let (from_text, to_text, later) = (show(from), show(to), show(to + TimeDelta::days(12)));
         let encoded = |text: &str| text.replace('+', "%2B");
-        let path = format!("/businesses/{id}/slots?service=Haircut&limit=1&from={}&to={}", encoded(&from_text), encoded(&later));
+        let path = format!(
+            "/businesses/{id}/slots?service=Haircut&limit=1&from={}&to={}",
+            encoded(&from_text),
+            encoded(&later)
+        );
         let found = client.call(Method::GET, &path, None).await?;
         // Should the next two weeks be full, the lines still show how to ask.
         let slot = found["slots"][0]["start"].as_str().map_or_else(|| show(from + TimeDelta::hours(10)), str::to_owned);
