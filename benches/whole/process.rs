@@ -18,7 +18,12 @@ use tokio::time::{Instant, sleep};
 
 use super::http::Http;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_slotd");
+/// The program to be measured: the one built beside this, unless `SLOTD_BENCH_PROGRAM` names another build.
+#[expect(clippy::disallowed_methods, reason = "a setting of this program")]
+fn program() -> String {
+    std::env::var("SLOTD_BENCH_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_slotd").to_owned())
+}
+
 /// The longest that anything here is waited for.
 const WAIT_MAX: Duration = Duration::from_mins(3);
 
@@ -52,7 +57,7 @@ impl Process {
 
 /// `slotd` with those arguments and settings; gives what it prints as its first line when that is asked for.
 fn start(arguments: &[&str], settings: &[(&str, String)], first_line: bool) -> Result<(Process, String)> {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     command.args(arguments).envs(settings.iter().map(|(key, value)| (key, value))).env("SLOTD_LOG__FILTER", "error");
     command.stdout(if first_line { Stdio::piped() } else { Stdio::null() });
     let mut process = Process(command.spawn().context("cannot start slotd")?);
@@ -115,7 +120,7 @@ pub(crate) enum Database {
 
 impl Database {
     /// SQLite, and PostgreSQL when a server is given.
-    #[expect(clippy::disallowed_methods, reason = "the one setting of this program")]
+    #[expect(clippy::disallowed_methods, reason = "a setting of this program")]
     pub(crate) fn all() -> Vec<Self> {
         let server = std::env::var("SLOTD_TEST_POSTGRES_URL").ok();
         std::iter::once(Self::Sqlite).chain(server.map(Self::Postgres)).collect()
@@ -178,7 +183,10 @@ impl Daemon {
         let key = key.split_whitespace().find(|word| word.starts_with("slotd_")).context("no key was printed")?;
         let (process, _) = start(&["serve"], &settings, false)?;
         let http = Http::new(format!("{root}/api/v1"), key);
-        until("the daemon to answer", async || Ok(http.get(&format!("{root}/readyz")).await.is_ok())).await?;
+        let ready = format!("{root}/readyz");
+        let answers =
+            async || Ok(http.send(Method::GET, &ready, &[], None).await.is_ok_and(|it| it.status.is_success()));
+        until("the daemon to answer", answers).await?;
 
         let day = json!([["00:00", "24:00"]]);
         let hours = json!({ "mon": day, "tue": day, "wed": day, "thu": day, "fri": day, "sat": day, "sun": day });
@@ -244,7 +252,7 @@ impl Daemon {
 /// Runs `slotd` to its end and gives what it prints.
 fn run(arguments: &[&str], settings: &[(&str, String)]) -> Result<String> {
     let output =
-        Command::new(PROGRAM).args(arguments).envs(settings.iter().map(|(key, value)| (key, value))).output()?;
+        Command::new(program()).args(arguments).envs(settings.iter().map(|(key, value)| (key, value))).output()?;
     if !output.status.success() {
         bail!("slotd {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
     }
