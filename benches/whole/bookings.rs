@@ -1,6 +1,7 @@
 //! Whether bookings feel a large first sync of somebody else's calendar.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI32, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chrono::{Days, TimeDelta};
 use serde_json::json;
 use tokio::{
@@ -23,6 +24,7 @@ use super::{
 };
 
 const RUNS: usize = 3;
+const CLIENTS: [usize; 2] = [1, 8];
 const EVENTS: usize = 100_000;
 /// How long bookings are made while nothing else happens.
 const IDLE: Duration = Duration::from_secs(4);
@@ -38,9 +40,19 @@ struct Run {
 
 pub(crate) async fn measure(databases: &[Database]) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("large.ics");
-    calendar::write(&file, EVENTS)?;
-    let standin = Standin::start(&[&file])?;
+    let large = folder.path().join("large.ics");
+    calendar::write(&large, EVENTS)?;
+    // Bookings of one run are events that the next would find, so each has a calendar of its own to book into.
+    let mut files = vec![large];
+    for number in 0..databases.len() * CLIENTS.len() * RUNS {
+        let small = folder.path().join(format!("small-{number}.ics"));
+        calendar::write(&small, 1)?;
+        files.push(small);
+    }
+    let standin = Standin::start(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+    // The first is the owner's primary calendar.
+    let [_, large, small @ ..] = standin.calendars.as_slice() else { bail!("the stand-in has no calendars") };
+    let mut small = small.iter();
     println!("## Bookings during a first sync\n");
     println!(
         "`POST bookings` for one resource while a calendar of {EVENTS} events of another is mirrored for the first time; \
@@ -53,10 +65,11 @@ pub(crate) async fn measure(databases: &[Database]) -> Result<()> {
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for database in databases {
-        for clients in [1, 8] {
+        for clients in CLIENTS {
             let mut runs = Vec::new();
             for _ in 0..RUNS {
-                runs.push(run(&standin, database, clients).await?);
+                let small = small.next().context("too few calendars")?;
+                runs.push(run(&standin, database, clients, small, large).await?);
             }
             let told = |percent: usize, which: fn(&Run) -> &Sample| {
                 middle(runs.iter().map(|run| which(run).percentile(percent)))
@@ -79,8 +92,7 @@ pub(crate) async fn measure(databases: &[Database]) -> Result<()> {
     Ok(())
 }
 
-async fn run(standin: &Standin, database: &Database, clients: usize) -> Result<Run> {
-    let (small, large) = (&standin.calendars[0], standin.calendars.last().context("no calendar")?);
+async fn run(standin: &Standin, database: &Database, clients: usize, small: &str, large: &str) -> Result<Run> {
     let daemon = Arc::new(Daemon::start(standin, database).await?);
     daemon.mirror(small, "one").await?;
     daemon.mirrored(small).await?;
