@@ -94,6 +94,7 @@ const DATABASE_TIME: Sql = Sql {
     sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("DATABASE_TIME", DATABASE_TIME)];
 
 /// Gives a closure the shape that [`Store::read`] and [`Store::write`] take, and names its types where the compiler cannot
 /// tell them.
