@@ -312,6 +312,13 @@ impl Store {
         self.keys.read().ok()?.get(&business).cloned()
     }
 
+    /// Forgets keys that a transaction read which was then rolled back.
+    pub(super) fn forget_keys(&self, business: BusinessId) {
+        if let Ok(mut cache) = self.keys.write() {
+            cache.remove(&business);
+        }
+    }
+
     pub(super) fn master(&self) -> &MasterKeys {
         &self.master
     }
