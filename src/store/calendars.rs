@@ -132,8 +132,11 @@ const WAKE: Sql = Sql::same(
     "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3
       WHERE business_id = $1 AND id = $2",
 );
-const LOOK: Sql =
-    Sql::same("UPDATE calendar SET dirty = dirty + 1, due_at = $3 WHERE business_id = $1 AND id = $2 AND due_at > $3");
+/// A pass that is due will answer; one under way may have read Google before.
+const LOOK: Sql = Sql::same(
+    "UPDATE calendar SET dirty = dirty + 1, due_at = $3
+      WHERE business_id = $1 AND id = $2 AND (due_at > $3 OR lease_until > 0)",
+);
 pub(super) const STATEMENTS: &[(&str, Sql)] =
     &[("INSERT", INSERT), ("LIST", LIST), ("SELECT", SELECT), ("ASSIGN", ASSIGN), ("WAKE", WAKE), ("LOOK", LOOK)];
 
