@@ -73,7 +73,9 @@ impl Db {
     pub(crate) async fn postgres() -> Self {
         #[expect(clippy::disallowed_methods, reason = "only the environment of the run knows the server")]
         let server = std::env::var(SERVER).unwrap_or_else(|_| {
-            panic!("{SERVER} must name a PostgreSQL server where databases can be made, such as postgres://slotd@127.0.0.1:5432/postgres")
+            panic!(
+                "{SERVER} must name a PostgreSQL server on which tests can make databases, as `tools/postgres run` does"
+            )
         });
         let name = format!("slotd_test_{}", SystemChance.uuid(SystemClock.now()).simple());
         let mut connection = PgConnection::connect(&server).await.unwrap();

@@ -1,14 +1,12 @@
 //! Small rows to begin a test with. Every id is new; times are minutes after [`START`].
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use slotd::{
     availability::{Rules, WeeklyHours},
-    domain::{
-        BusinessId, Chance, Clock, Id, Interval, ResourceId,
-        booking::State,
-        clock::{SystemChance, SystemClock},
-    },
+    domain::{BusinessId, Chance, Id, Interval, ResourceId, booking::State, clock::SystemChance},
     store::{
         accounts::{Account, AccountKind, AccountStatus},
         bookings::{Booking, CalendarSync, Customer},
@@ -34,9 +32,11 @@ pub(crate) fn between(from: i64, to: i64) -> Interval {
     Interval::new(at(from), at(to)).unwrap()
 }
 
-/// A new id.
+/// A new id. It sorts behind those made before it.
 pub(crate) fn id<K>() -> Id<K> {
-    Id::new(SystemChance.uuid(SystemClock.now()))
+    static MADE: AtomicI64 = AtomicI64::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    Id::new(SystemChance.uuid(START + TimeDelta::milliseconds(made)))
 }
 
 /// A business with the rows that most tests need, in the database.

@@ -11,6 +11,9 @@ use crate::harness::{
     samples::{Shop, at, between, booking},
 };
 
+/// In minutes.
+const WEEK: i64 = 7 * 24 * 60;
+
 /// A claim, past the store.
 fn claim(booking: &Booking, active: u8, exclusive: u8, forced: u8) -> String {
     format!(
@@ -76,7 +79,6 @@ on_both_engines! {
 
     async fn the_longest_claim_still_keeps_others_out(db: Db) {
         let shop = db.shop(1).await;
-        const WEEK: i64 = 7 * 24 * 60;
         db.insert(&booking(&shop.resource, between(0, WEEK)), true, false).await.unwrap();
         let last_minute = db.insert(&booking(&shop.resource, between(WEEK - 1, WEEK + 30)), true, false).await;
         assert!(matches!(last_minute, Err(Error::Overlap)), "{last_minute:?}");

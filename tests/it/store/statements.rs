@@ -52,18 +52,20 @@ type Column = (String, String, String, i64, i64);
 const COLUMNS: Sql = Sql {
     sqlite: "SELECT t.name, c.name, c.type, c.\"notnull\", c.pk
                FROM sqlite_schema t JOIN pragma_table_info(t.name) c
-              WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite~_%' ESCAPE '~' AND t.name NOT LIKE '~_sqlx%' ESCAPE '~'",
+              WHERE t.type = 'table' AND substr(t.name, 1, 5) <> '_sqlx' AND substr(t.name, 1, 7) <> 'sqlite_'",
     postgres: "SELECT c.table_name::text, c.column_name::text,
-                      CASE c.data_type WHEN 'bigint' THEN 'INTEGER' WHEN 'bytea' THEN 'BLOB' ELSE upper(c.data_type) END,
+                      CASE c.data_type WHEN 'bigint' THEN 'INTEGER' WHEN 'bytea' THEN 'BLOB' WHEN 'text' THEN 'TEXT'
+                                       ELSE c.data_type END,
                       CASE c.is_nullable WHEN 'NO' THEN 1::bigint ELSE 0 END,
                       COALESCE((SELECT k.ordinal_position::bigint
                                   FROM information_schema.table_constraints p
                                   JOIN information_schema.key_column_usage k
-                                    ON k.constraint_schema = p.constraint_schema AND k.constraint_name = p.constraint_name
+                                    ON k.constraint_schema = p.constraint_schema
+                                   AND k.constraint_name = p.constraint_name
                                  WHERE p.constraint_type = 'PRIMARY KEY' AND p.table_schema = c.table_schema
                                    AND p.table_name = c.table_name AND k.column_name = c.column_name), 0)
                  FROM information_schema.columns c
-                WHERE c.table_schema = 'public' AND c.table_name NOT LIKE '~_sqlx%' ESCAPE '~'",
+                WHERE c.table_schema = 'public' AND left(c.table_name, 5) <> '_sqlx'",
 };
 /// A foreign key's column: table, name, the table and column that it names, and what a deletion there does.
 type Reference = (String, String, String, String, String);
