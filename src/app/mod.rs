@@ -17,7 +17,7 @@ use crate::{
         SharedChance, SharedClock,
         clock::{SystemChance, SystemClock},
     },
-    google::{self, Endpoints, Google, OAuth, OAuthClient, Transport},
+    google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Transport},
     http::{Api, accept, router},
     lifecycle::Lifecycle,
     outbox::{self, Outbox},
@@ -72,28 +72,12 @@ pub async fn start(
     let metrics = Metrics::new();
     let (wake, passes, deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
 
-    let endpoints = Endpoints {
-        api_base_url: config.google.api_base_url.clone(),
-        auth_url: config.google.auth_url.clone(),
-        token_url: config.google.token_url.clone(),
-        revoke_url: config.google.revoke_url.clone(),
-        userinfo_url: config.google.userinfo_url.clone(),
-    };
-    let limits = google::Limits {
-        request: Duration::from_secs(config.google.request_timeout_s.into()),
-        ..google::Limits::default()
-    };
-    let observed = metrics.clone();
-    let observer: google::Observer =
-        Arc::new(move |call| observed.google_call(call.method, call.outcome, call.elapsed));
-    let transport = Transport::new(&endpoints, limits, observer)?;
-    let oauth = oauth(config, &transport, &endpoints)?;
-    let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(&clock));
-    let google = Google::new(transport, &endpoints, Arc::new(tokens.clone()));
+    let google = connect_google(config, &store, &metrics, &clock)?;
+    let api_calls = google.calendar.clone();
 
     let mirrors = Mirrors::new(sync::Foundation {
         store: store.clone(),
-        google: google.clone(),
+        google: google.calendar.clone(),
         clock: Arc::clone(&clock),
         chance: Arc::clone(&chance),
         config: config.sync.clone(),
@@ -105,7 +89,7 @@ pub async fn start(
     });
     let outbox = Outbox::new(outbox::Foundation {
         store: store.clone(),
-        google: google.clone(),
+        google: google.calendar.clone(),
         clock: Arc::clone(&clock),
         chance: Arc::clone(&chance),
         metrics: metrics.clone(),
@@ -123,12 +107,12 @@ pub async fn start(
         sync: config.sync.clone(),
     });
     let redirect_uri = public_url.join(CALLBACK_PATH)?;
-    let connect = oauth.map(|oauth| {
+    let connect = google.oauth.map(|oauth| {
         Connect::new(auth::Foundation {
             store: store.clone(),
-            google: google.clone(),
+            google: google.calendar,
             oauth,
-            tokens,
+            tokens: google.tokens,
             clock: Arc::clone(&clock),
             chance: Arc::clone(&chance),
             redirect_uri,
@@ -140,7 +124,7 @@ pub async fn start(
         keys: keys.clone(),
         desk,
         mirrors: mirrors.clone(),
-        google,
+        google: api_calls,
         connect,
         clock: Arc::clone(&clock),
         chance,
@@ -151,14 +135,7 @@ pub async fn start(
 
     let serve = accept::Limits::from(&config.http);
     life.spawn("http", accept::serve(listener, router(api, &config.http), serve, life.stopping()));
-    let scrape = metrics.clone();
-    let page = axum::Router::new().route(
-        "/metrics",
-        axum::routing::get(move || async move {
-            ([(axum::http::header::CONTENT_TYPE, crate::telemetry::metrics::CONTENT_TYPE)], scrape.render())
-        }),
-    );
-    life.spawn("metrics", accept::serve(metrics_listener, page, serve, life.stopping()));
+    life.spawn("metrics", accept::serve(metrics_listener, metrics_page(metrics.clone()), serve, life.stopping()));
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     life.spawn("mirrors", mirrors.clone().run(life.stopping()));
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
@@ -168,6 +145,43 @@ pub async fn start(
     }
     life.ready();
     Ok(Daemon { api: api_address, metrics: metrics_address, store, keys })
+}
+
+/// The ways to Google.
+struct Ways {
+    calendar: Google,
+    oauth: Option<OAuth>,
+    tokens: CachedTokens,
+}
+
+fn connect_google(config: &Config, store: &Store, metrics: &Metrics, clock: &SharedClock) -> anyhow::Result<Ways> {
+    let endpoints = Endpoints {
+        api_base_url: config.google.api_base_url.clone(),
+        auth_url: config.google.auth_url.clone(),
+        token_url: config.google.token_url.clone(),
+        revoke_url: config.google.revoke_url.clone(),
+        userinfo_url: config.google.userinfo_url.clone(),
+    };
+    let limits = google::Limits {
+        request: Duration::from_secs(config.google.request_timeout_s.into()),
+        ..google::Limits::default()
+    };
+    let observed = metrics.clone();
+    let observer: google::Observer =
+        Arc::new(move |call| observed.google_call(call.method, call.outcome, call.elapsed));
+    let transport = Transport::new(&endpoints, limits, observer)?;
+    let oauth = oauth(config, &transport, &endpoints)?;
+    let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(clock));
+    let calendar = Google::new(transport, &endpoints, Arc::new(tokens.clone()));
+    Ok(Ways { calendar, oauth, tokens })
+}
+
+/// The one page of the metrics listener.
+fn metrics_page(metrics: Metrics) -> axum::Router {
+    let scrape = move || async move {
+        ([(axum::http::header::CONTENT_TYPE, crate::telemetry::metrics::CONTENT_TYPE)], metrics.render())
+    };
+    axum::Router::new().route("/metrics", axum::routing::get(scrape))
 }
 
 /// Under which address browsers see this server.

@@ -94,7 +94,8 @@ mod tests {
             let told = oauth.userinfo(&AccessToken::new("a")).await;
             (oauth.refresh(&"r".into()).await, oauth.revoke(&"r".into()).await, exchanged, told)
         });
-        let _delegated =
+        let delegated =
             |account: ServiceAccount| spawnable(async move { account.access_token("anna@example.com").await });
+        drop(delegated);
     }
 }

@@ -199,15 +199,11 @@ impl Folder {
 impl Place {
     /// The resource to be made for it.
     fn resource(&self) -> serde_json::Value {
-        match &self.file {
-            None => json!({ "name": self.name }),
-            Some(_) => {
-                let day = json!([["00:00", "24:00"]]);
-                let hours = json!({
-                    "mon": day, "tue": day, "wed": day, "thu": day, "fri": day, "sat": day, "sun": day
-                });
-                json!({ "name": self.name, "time_zone": self.time_zone, "hours": hours })
-            }
+        if self.file.is_none() {
+            return json!({ "name": self.name });
         }
+        let day = json!([["00:00", "24:00"]]);
+        let hours = json!({ "mon": day, "tue": day, "wed": day, "thu": day, "fri": day, "sat": day, "sun": day });
+        json!({ "name": self.name, "time_zone": self.time_zone, "hours": hours })
     }
 }
