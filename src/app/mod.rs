@@ -166,9 +166,8 @@ fn connect_google(config: &Config, store: &Store, metrics: &Metrics, clock: &Sha
         request: Duration::from_secs(config.google.request_timeout_s.into()),
         ..google::Limits::default()
     };
-    let observed = metrics.clone();
-    let observer: google::Observer =
-        Arc::new(move |call| observed.google_call(call.method, call.outcome, call.elapsed));
+    let counted = metrics.clone();
+    let observer: google::Observer = Arc::new(move |call| counted.google_call(call.method, call.outcome, call.elapsed));
     let transport = Transport::new(&endpoints, limits, observer)?;
     let oauth = oauth(config, &transport, &endpoints)?;
     let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(clock));
