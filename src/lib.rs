@@ -3,6 +3,8 @@
 //!
 //! `docs/architecture.md` tells the floors of this building; `tests/it/floors.rs` holds them.
 
+pub mod app;
+pub mod auth;
 pub mod availability;
 pub mod booking;
 pub mod cli;

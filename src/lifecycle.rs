@@ -40,6 +40,22 @@ pub struct Lifecycle {
     hard: CancellationToken,
     tasks: TaskTracker,
     failed: Arc<AtomicBool>,
+    ready: Arc<AtomicBool>,
+}
+
+/// Whether requests are welcome.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    ready: Arc<AtomicBool>,
+    soft: CancellationToken,
+}
+
+impl Readiness {
+    /// From the end of the start until the beginning of the stop.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.soft.is_cancelled()
+    }
 }
 
 impl Lifecycle {
@@ -53,6 +69,12 @@ impl Lifecycle {
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
         self.soft.clone()
+    }
+
+    /// For those who ask whether requests are welcome.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        Readiness { ready: Arc::clone(&self.ready), soft: self.soft.clone() }
     }
 
     /// Asks the process to stop, as SIGTERM does.
@@ -83,8 +105,9 @@ impl Lifecycle {
         self.tasks.spawn(work)
     }
 
-    /// Tells systemd that the daemon can be used. Without systemd it does nothing.
+    /// Tells systemd and [`Readiness`] that the daemon can be used. Without systemd only the latter.
     pub fn ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
         notify(NotifyState::Ready);
     }
 

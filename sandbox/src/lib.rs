@@ -1,4 +1,144 @@
 //! A stand-in for Google's OAuth and Calendar v3, over real HTTP on loopback.
+//!
+//! It keeps calendars in memory and behaves towards a client as Google does: pages and sync tokens, tombstones, etags,
+//! watch channels that push, consent and tokens. Faults can be switched on through [`Sandbox::faults`] or over HTTP
+//! below `/sandbox`. It is for demos and tests; nothing in it is secret or durable.
 
+mod api;
+mod clock;
+mod control;
+mod faults;
 pub mod ics;
+mod model;
+mod oauth;
 pub mod page;
+mod push;
+mod refusal;
+mod server;
+mod state;
+mod tokens;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub use faults::{Effect, Fault, Faults, Listed};
+pub use model::{NewCalendar, RefusedEvents, Role};
+pub use oauth::ClientCredentials;
+pub use state::Call;
+
+use state::AppState;
+
+/// How a stand-in runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens; a loopback address, port 0 for any free one.
+    pub bind: SocketAddr,
+    /// Whether consent is given without a person.
+    pub auto_approve: bool,
+    /// How long each push notification is held back.
+    pub push_delay: Duration,
+    /// Whether watch channels may point to `http://` addresses, which Google refuses.
+    pub allow_http_push: bool,
+    /// How long access tokens live.
+    pub access_token_ttl: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            auto_approve: false,
+            push_delay: Duration::ZERO,
+            allow_http_push: true,
+            access_token_ttl: Duration::from_hours(1),
+        }
+    }
+}
+
+/// A running stand-in. It ends when it is stopped or dropped.
+pub struct Sandbox {
+    state: AppState,
+}
+
+impl Sandbox {
+    /// Starts a stand-in without users.
+    ///
+    /// # Errors
+    ///
+    /// When the address is not a loopback address, or cannot be listened on.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listener = server::listen(options.bind).await?;
+        let state = AppState::new(options, listener.local_addr()?);
+        state.tasks.spawn(server::serve(state.clone(), listener));
+        Ok(Self { state })
+    }
+
+    /// Where it answers: `http://127.0.0.1:PORT`, without a trailing slash.
+    #[must_use]
+    pub fn root(&self) -> String {
+        self.state.root()
+    }
+
+    /// Makes a user, with a primary calendar in UTC whose id is the address.
+    pub fn add_user(&self, email: &str, name: &str) {
+        self.state.model().add_user(email, name);
+    }
+
+    /// Makes a calendar with its events, or fills the owner's empty primary calendar. Returns Google's id for it.
+    ///
+    /// # Errors
+    ///
+    /// When the owner or zone is unknown, the id is taken, or an event cannot be stored; nothing is kept then.
+    pub fn add_calendar(&self, owner_email: &str, calendar: NewCalendar) -> Result<String, RefusedEvents> {
+        self.state.model().add_calendar(owner_email, calendar)
+    }
+
+    /// Gives another user a role in a calendar, and puts it into that user's list. As with Google, sync tokens of the
+    /// calendar end. Returns whether there are such a calendar and user.
+    #[must_use]
+    pub fn share(&self, calendar: &str, email: &str, role: Role) -> bool {
+        let shared = self.state.model().share(calendar, email, role);
+        if shared {
+            self.state.faults.expire_sync_tokens(calendar);
+        }
+        shared
+    }
+
+    /// An access token of this user for scripts: all scopes, no end.
+    #[must_use]
+    pub fn bearer_token(&self, email: &str) -> String {
+        self.state.bearer_token(email)
+    }
+
+    /// The OAuth client that is registered.
+    #[must_use]
+    pub fn client(&self) -> ClientCredentials {
+        self.state.grants().client.clone()
+    }
+
+    /// Switches faults.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.state.faults
+    }
+
+    /// The latest calls to Google's methods, oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.state.calls()
+    }
+
+    /// Closes the port and all connections, and waits for them.
+    pub async fn stop(self) {
+        self.state.stop.cancel();
+        self.state.tasks.close();
+        self.state.tasks.wait().await;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.state.stop.cancel();
+    }
+}

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{Reason, WeeklyHours};
+use super::{Reason, WeeklyHours, hours::Opening};
 use crate::domain::{Interval, ResourceId, booking, interval::merge};
 
 /// How a service is booked.
@@ -87,32 +87,57 @@ pub fn check(agenda: &Agenda<'_>, rules: &Rules, start: DateTime<Utc>, now: Date
     free(agenda, &full, bare, claim)
 }
 
-/// [`check`] for many starts: what does not depend on the start is computed once.
-pub(super) struct Judge<'a> {
-    agenda: &'a Agenda<'a>,
-    rules: &'a Rules,
-    /// Merged opening hours around the range.
-    open: Vec<Interval>,
-    /// When the resource takes no further booking.
-    full: Vec<Interval>,
-}
-
-impl<'a> Judge<'a> {
-    /// Judges starts within `range`.
-    pub(super) fn new(agenda: &'a Agenda<'a>, rules: &'a Rules, range: Interval) -> Option<Self> {
-        let reach = range.widen(rules.buffer_before, rules.duration.checked_add(&rules.buffer_after)?)?;
-        let open = agenda.hours.openings_near(reach, agenda.zone).map(|opening| opening.interval).collect();
-        let full = full_times(agenda.claims, agenda.capacity, reach);
-        Some(Self { agenda, rules, open: merge(open), full })
+/// All starts within `range` that [`check`] accepts: sorted, separate, both ends included. `openings` are those near the
+/// range and the duration after it.
+pub(super) fn free_starts(
+    agenda: &Agenda<'_>,
+    rules: &Rules,
+    openings: &[Opening],
+    range: Interval,
+    now: DateTime<Utc>,
+) -> Option<Vec<(DateTime<Utc>, DateTime<Utc>)>> {
+    let Rules { duration, buffer_before, buffer_after, minimum_notice, horizon, .. } = *rules;
+    let tail = duration.checked_add(&buffer_after)?;
+    rules.occupied(range.start())?;
+    let mut earliest = range.start().max(now.checked_add_signed(minimum_notice.max(TimeDelta::zero()))?);
+    // The end of the range is no start any more.
+    let mut latest = (range.end() - TimeDelta::nanoseconds(1)).min(now.checked_add_signed(horizon)?);
+    if let Some(coverage) = agenda.coverage {
+        earliest = earliest.max(coverage.start().checked_add_signed(buffer_before)?);
+        latest = latest.min(coverage.end().checked_sub_signed(tail)?);
+    }
+    if latest < earliest {
+        return None;
     }
 
-    /// The slot at `start`, when [`check`] accepts it.
-    pub(super) fn slot(&self, start: DateTime<Utc>, now: DateTime<Utc>) -> Option<Interval> {
-        within_notice_and_horizon(self.rules, start, now).ok()?;
-        let (bare, claim) = self.rules.occupied(start)?;
-        let open = first_ending_after(&self.open, start).is_some_and(|open| open.covers(bare));
-        (open && free(self.agenda, &self.full, bare, claim).is_ok()).then_some(bare)
+    let reach = range.widen(buffer_before, tail)?;
+    let mut taken = full_times(agenda.claims, agenda.capacity, reach);
+    let begun = agenda.busy.partition_point(|busy| busy.start() < reach.end());
+    let over = agenda.busy.partition_point(|busy| busy.end() <= reach.start());
+    taken.extend_from_slice(agenda.busy.get(over..begun).unwrap_or_default());
+    let taken = merge(taken);
+
+    let mut free = Vec::with_capacity(openings.len() + taken.len());
+    let mut passed = 0;
+    for open in merge(openings.iter().map(|opening| opening.interval).collect()) {
+        let (mut from, to) = (open.start().max(earliest), (open.end() - duration).min(latest));
+        while from <= to {
+            // What has ended when the buffer before a start begins cannot matter to any later start.
+            while taken.get(passed).is_some_and(|taken| taken.end() + buffer_before <= from) {
+                passed += 1;
+            }
+            let Some(next) = taken.get(passed) else {
+                free.push((from, to));
+                break;
+            };
+            let last = (next.start() - tail).min(to);
+            if from <= last {
+                free.push((from, last));
+            }
+            from = next.end() + buffer_before;
+        }
     }
+    Some(free)
 }
 
 fn within_notice_and_horizon(rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Reason> {

@@ -74,7 +74,8 @@ fn same_time_another_day(agendas: &[Agenda<'_>], rules: &Rules, asked: DateTime<
 /// The next `limit` distinct starts after `asked`, or after the notice when that is later. One more is taken, because
 /// the first may be the asked time with another resource.
 fn soonest(agendas: &[Agenda<'_>], rules: &Rules, asked: DateTime<Utc>, now: DateTime<Utc>, limit: usize) -> Vec<Slot> {
-    let mut from = asked.max(now);
+    let notice = now.checked_add_signed(rules.minimum_notice).unwrap_or(now);
+    let mut from = asked.max(now).max(notice);
     let Some(end) = from.checked_add_days(Days::new(DAYS_AHEAD)) else { return Vec::new() };
     let enough = limit.saturating_add(1).saturating_mul(agendas.len());
     let mut found: Vec<Slot> = Vec::new();

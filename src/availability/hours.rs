@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     Interval,
-    zone::{edge_to_utc, utc_to_local},
+    zone::{day_start, edge_to_utc, utc_to_local},
 };
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -78,29 +78,39 @@ impl WeeklyHours {
         Ok(Self { days: sorted })
     }
 
-    /// The openings of `date` in `zone`, in order. One that clock changes swallow whole is left out.
-    pub(super) fn openings(&self, date: NaiveDate, zone: Tz) -> impl Iterator<Item = Opening> {
-        let day = &self.days[date.weekday().num_days_from_monday() as usize];
-        day.iter().filter_map(move |(opens, closes)| {
-            let at =
-                |minutes: u16| date.and_time(NaiveTime::MIN).checked_add_signed(TimeDelta::minutes(i64::from(minutes)));
-            let (opens, closes) = (at(*opens)?, at(*closes)?);
-            let interval = Interval::new(edge_to_utc(opens, zone), edge_to_utc(closes, zone))?;
-            Some(Opening { opens, closes, interval })
-        })
-    }
-
-    /// The openings that meet or touch `range`, in order.
+    /// The openings that meet or touch `range`, in order. One that clock changes swallow whole is left out.
     pub(super) fn openings_near(&self, range: Interval, zone: Tz) -> impl Iterator<Item = Opening> {
         // One more day on each side: at midnight a clock that is set back shows the day before once more.
         let date = |at: DateTime<Utc>| utc_to_local(at, zone).date();
         let first = date(range.start()).checked_sub_days(Days::new(1)).unwrap_or(NaiveDate::MIN);
         let last = date(range.end()).checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX);
+        let mut midnight = day_start(first, zone);
         first
             .iter_days()
             .take_while(move |date| *date <= last)
-            .flat_map(move |date| self.openings(date, zone))
+            .flat_map(move |date| {
+                let begins = midnight;
+                midnight = date.succ_opt().map_or(begins, |next| day_start(next, zone));
+                // Of a day without a clock change only the beginning is looked up.
+                let steady = (midnight - begins == TimeDelta::days(1)).then_some(begins);
+                self.openings(date, steady, zone)
+            })
             .filter(move |opening| opening.interval.start() <= range.end() && range.start() <= opening.interval.end())
+    }
+
+    /// The openings of `date`, which begins at `steady` and has 24 hours, or has a clock change.
+    fn openings(&self, date: NaiveDate, steady: Option<DateTime<Utc>>, zone: Tz) -> impl Iterator<Item = Opening> {
+        let day = &self.days[date.weekday().num_days_from_monday() as usize];
+        day.iter().filter_map(move |(opens, closes)| {
+            let wait = |minutes: u16| TimeDelta::minutes(i64::from(minutes));
+            let local = |minutes: u16| date.and_time(NaiveTime::MIN).checked_add_signed(wait(minutes));
+            let (local_opens, local_closes) = (local(*opens)?, local(*closes)?);
+            let (start, end) = match steady {
+                Some(begins) => (begins.checked_add_signed(wait(*opens))?, begins.checked_add_signed(wait(*closes))?),
+                None => (edge_to_utc(local_opens, zone), edge_to_utc(local_closes, zone)),
+            };
+            Some(Opening { opens: local_opens, closes: local_closes, interval: Interval::new(start, end)? })
+        })
     }
 
     /// Whether a clock in `zone` stands within the opening hours during all of `interval`. Openings that touch, also at

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
-use super::{Agenda, Rules, agenda::Judge, hours::Opening};
+use super::{Agenda, Rules, agenda::free_starts, hours::Opening};
 use crate::domain::{
     Interval, ResourceId,
     zone::{instants_showing, utc_to_local},
@@ -58,22 +58,24 @@ fn of_one(
     limit: usize,
     found: &mut Vec<Slot>,
 ) {
-    // What is certainly refused need not be tried.
-    let latest = now.checked_add_signed(rules.horizon).and_then(|at| at.checked_add_signed(TimeDelta::microseconds(1)));
-    let earliest = now.checked_add_signed(rules.minimum_notice.max(TimeDelta::zero()));
-    let (Some(earliest), Some(latest)) = (earliest, latest) else { return };
-    let Some(range) = Interval::new(earliest, latest).and_then(|bookable| bookable.clip(range)) else { return };
-    let Some(judge) = Judge::new(agenda, rules, range) else { return };
+    let Some(reach) = range.widen(TimeDelta::zero(), rules.duration) else { return };
+    let openings: Vec<Opening> = agenda.hours.openings_near(reach, agenda.zone).collect();
+    let Some(free) = free_starts(agenda, rules, &openings, range, now) else { return };
+    let mut free = free.into_iter().peekable();
 
-    let already = found.len();
+    let enough = found.len().saturating_add(limit);
     let mut starts = Vec::new();
-    for opening in agenda.hours.openings_near(range, agenda.zone) {
+    for opening in openings {
         starts.clear();
         grid(opening, agenda.zone, rules.slot_step.max(TimeDelta::minutes(1)), range, &mut starts);
         for start in &starts {
-            if let Some(interval) = judge.slot(*start, now) {
+            while free.next_if(|(_, last)| last < start).is_some() {}
+            let Some((first, _)) = free.peek() else { return };
+            if first <= start
+                && let Some(interval) = Interval::new(*start, *start + rules.duration)
+            {
                 found.push(Slot { interval, resource: agenda.resource });
-                if found.len() - already >= limit {
+                if found.len() >= enough {
                     return;
                 }
             }

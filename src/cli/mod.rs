@@ -1,7 +1,109 @@
-//! The commands.
+//! The commands: what a person types.
 
-/// Runs the command line and tells the process how it went.
+mod client;
+#[cfg(feature = "sandbox")]
+mod demo;
+mod keys;
+mod output;
+#[cfg(feature = "sandbox")]
+mod sandbox;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, Sources},
+    telemetry::logs,
+};
+
+/// Mirrors Google Calendars, answers "is it free?", and takes bookings that cannot collide.
+#[derive(Debug, Parser)]
+#[command(name = "slotd", version, after_help = "Start with: slotd demo")]
+struct Arguments {
+    /// The configuration file. Settings can also come from the environment, such as `SLOTD_HTTP__BIND=0.0.0.0:8080`.
+    #[arg(long, global = true, value_name = "FILE", env = "SLOTD_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole product with a stand-in for Google and a salon to play with
+    #[cfg(feature = "sandbox")]
+    Demo(demo::Arguments),
+    /// Run the daemon
+    Serve,
+    /// Run only the stand-in for Google
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Arguments),
+    /// Bring the database to this version and stop
+    Migrate,
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make, list or end API keys
+    #[command(subcommand, name = "api-key")]
+    ApiKey(keys::ApiKeyCommand),
+    /// Make the key file that protects everything personal or secret
+    #[command(subcommand, name = "encryption-key")]
+    EncryptionKey(keys::EncryptionKeyCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether the configuration is good
+    Check,
+    /// Print the configuration in force, without secrets
+    Print,
+}
+
+/// Runs the command line and tells the process how it went: 0 when done, 1 when it failed, 2 when it was misused.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    crate::google::install_tls_provider();
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::from(error).context("cannot start")),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    output::complain(&format!("{error:#}"));
+    ExitCode::FAILURE
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&Sources::of_process(arguments.config))?;
+    match arguments.command {
+        #[cfg(feature = "sandbox")]
+        Command::Demo(arguments) => demo::run(config, arguments).await,
+        Command::Serve => serve::run(&config).await,
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(arguments) => sandbox::run(&config, arguments).await,
+        Command::Migrate => serve::migrate(&config).await,
+        Command::Config(ConfigCommand::Check) => {
+            output::say("The configuration is good.");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Config(ConfigCommand::Print) => {
+            output::say(&config.to_toml());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::ApiKey(command) => keys::api_key(&config, command).await,
+        Command::EncryptionKey(command) => keys::encryption_key(command),
+    }
+}
+
+/// Starts logging as the configuration says.
+fn start_logs(config: &Config) -> anyhow::Result<()> {
+    logs::init(&config.log.filter, config.log.format.json()).context("cannot start logging")
 }

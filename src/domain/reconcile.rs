@@ -7,12 +7,15 @@
 use super::Interval;
 
 /// A booking as slotd has it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and every combination has its decision")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linked<'a> {
     /// When it is.
     pub interval: Interval,
     /// Whether it stands; else it was called off.
     pub stands: bool,
+    /// Whether the owner called it off in Google: an event that comes back then is the owner's wish.
+    pub ended_by_owner: bool,
     /// Whether its time lies in the past, so that the owner's changes are history and not a move.
     pub over: bool,
     /// Whether Google was told of the booking as it is.
@@ -80,6 +83,8 @@ pub fn plan(booking: &Linked<'_>, seen: &Seen) -> Decision {
     }
     match (seen, booking.stands) {
         (Seen::Deleted | Seen::Missing, false) => Decision::Nothing,
+        // They deleted it and restored it: it stays in their calendar, and the booking stays called off.
+        (Seen::Live { .. }, false) if booking.ended_by_owner => Decision::Nothing,
         (Seen::Live { .. }, false) => Decision::Remove,
         // Before the first write there is nothing that the owner could have deleted.
         (Seen::Missing, true) if booking.written.is_none() => Decision::Write,
@@ -124,6 +129,7 @@ mod tests {
         Linked {
             interval: at(9),
             stands: true,
+            ended_by_owner: false,
             over: false,
             told: true,
             written: Some(Written { interval: at(9), etag: Some("1") }),
@@ -136,6 +142,7 @@ mod tests {
         let stands = booking();
         let moved_here = Linked { interval: at(11), told: false, ..stands };
         let cancelled = Linked { stands: false, ..stands };
+        let deleted_by_owner = Linked { ended_by_owner: true, ..cancelled };
         let sending = Linked { sent: Some(at(11)), ..moved_here };
         let unwritten = Linked { written: None, told: false, ..stands };
         let over = Linked { over: true, ..stands };
@@ -154,6 +161,7 @@ mod tests {
             ("both moved it to the same time", moved_here, live(11, "2"), Decision::Write),
             ("called off, still there", cancelled, live(9, "1"), Decision::Remove),
             ("called off, the owner restored it", cancelled, live(9, "7"), Decision::Remove),
+            ("the owner deleted it and restored it", deleted_by_owner, live(9, "7"), Decision::Nothing),
             ("called off and gone", cancelled, Seen::Deleted, Decision::Nothing),
             ("the echo of a write under way", sending, live(11, "2"), Decision::Nothing),
             ("anything else during a write", sending, live(10, "2"), Decision::Wait),
@@ -176,10 +184,12 @@ mod tests {
 
     fn linked() -> impl Strategy<Value = Linked<'static>> {
         let written = proptest::option::of((0..6_i64, prop_oneof![Just(None), Just(Some("1")), Just(Some("2"))]));
-        (0..6_i64, any::<bool>(), any::<bool>(), any::<bool>(), written, proptest::option::of(0..6_i64)).prop_map(
-            |(hour, stands, over, told, written, sent)| Linked {
+        let flags = (any::<bool>(), any::<bool>());
+        (0..6_i64, flags, any::<bool>(), any::<bool>(), written, proptest::option::of(0..6_i64)).prop_map(
+            |(hour, (stands, ended_by_owner), over, told, written, sent)| Linked {
                 interval: at(hour),
                 stands,
+                ended_by_owner,
                 over,
                 told,
                 written: written.map(|(hour, etag)| Written { interval: at(hour), etag }),

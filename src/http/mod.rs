@@ -1,8 +1,20 @@
-//! The HTTP API: how connections are accepted, requests are read and errors are answered.
+//! The HTTP API: how connections are accepted, requests are read, answered and refused.
 
 pub mod accept;
 pub mod extract;
 pub mod problem;
 
+mod api;
+mod availability;
+mod bookings;
+mod calendars;
+mod customer;
+mod google;
+mod router;
+mod setup;
+mod wire;
+
+pub use api::Api;
 pub use extract::{BodyLimit, Json, Path, Query, Rfc3339};
 pub use problem::Problem;
+pub use router::router;

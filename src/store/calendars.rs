@@ -51,7 +51,7 @@ pub struct Mirror {
     pub coverage: Option<Interval>,
     /// Items that could only be read in part.
     pub odd_events: i64,
-    /// Items read by the pass under way.
+    /// Items read by the full sync under way, or by the last one.
     pub synced_events: i64,
     /// A push came that no pass has answered yet.
     pub pushed: bool,
@@ -67,6 +67,29 @@ pub struct Mirror {
     pub account_status: AccountStatus,
     /// A live channel's end, when there is one.
     pub watched_until: Option<DateTime<Utc>>,
+}
+
+impl Mirror {
+    /// The mirror of a calendar that was never read.
+    #[must_use]
+    pub const fn unread(account_status: AccountStatus) -> Self {
+        Self {
+            version: 0,
+            generation: 0,
+            sync_token: None,
+            as_of: None,
+            coverage: None,
+            odd_events: 0,
+            synced_events: 0,
+            pushed: false,
+            due_at: DateTime::UNIX_EPOCH,
+            failures: 0,
+            last_error: None,
+            watchable: true,
+            account_status,
+            watched_until: None,
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -132,13 +155,23 @@ const WAKE: Sql = Sql::same(
     "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3
       WHERE business_id = $1 AND id = $2",
 );
-/// A pass that is due will answer; one under way may have read Google before.
-const LOOK: Sql = Sql::same(
-    "UPDATE calendar SET dirty = dirty + 1, due_at = $3
-      WHERE business_id = $1 AND id = $2 AND (due_at > $3 OR lease_until > 0)",
+/// An account that was connected anew: its calendars are looked at, and watched anew, at once.
+const WAKE_ACCOUNT: Sql = Sql::same(
+    "UPDATE calendar SET due_at = $3, watch_due_at = $3, failures = 0 WHERE business_id = $1 AND account_id = $2",
 );
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("INSERT", INSERT), ("LIST", LIST), ("SELECT", SELECT), ("ASSIGN", ASSIGN), ("WAKE", WAKE), ("LOOK", LOOK)];
+const LOOK: Sql = Sql::same(
+    "UPDATE calendar SET dirty = dirty + 1, due_at = CASE WHEN due_at > $3 THEN $3 ELSE due_at END
+      WHERE business_id = $1 AND id = $2",
+);
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("INSERT", INSERT),
+    ("LIST", LIST),
+    ("SELECT", SELECT),
+    ("ASSIGN", ASSIGN),
+    ("WAKE", WAKE),
+    ("WAKE_ACCOUNT", WAKE_ACCOUNT),
+    ("LOOK", LOOK),
+];
 
 fn cell(business: BusinessId, row: &str) -> Cell<'_> {
     Cell { business, table: T, column: "summary", row }
@@ -258,6 +291,13 @@ impl Tx {
     pub async fn look_at_calendar(&mut self, business: BusinessId, id: CalendarId) -> Result<()> {
         let now = micros(self.now());
         execute!(self, LOOK, business.to_string(), id.to_string(), now)?;
+        Ok(())
+    }
+
+    /// Makes every calendar of an account due, for its grant was renewed.
+    pub async fn wake_account(&mut self, business: BusinessId, account: AccountId) -> Result<()> {
+        let now = micros(self.now());
+        execute!(self, WAKE_ACCOUNT, business.to_string(), account.to_string(), now)?;
         Ok(())
     }
 

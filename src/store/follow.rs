@@ -71,6 +71,7 @@ impl Tx {
             &Linked {
                 interval: booking.interval,
                 stands: matches!(booking.state, State::Confirmed { .. } | State::Completed { .. }),
+                ended_by_owner: matches!(booking.state, State::Cancelled { by: Party::Owner, .. }),
                 over: booking.interval.end() <= now,
                 told: link.written.is_some_and(|written| written.version == booking.version),
                 written: link.written.map(|written| Written { interval: written.interval, etag: link.etag.as_deref() }),

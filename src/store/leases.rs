@@ -55,7 +55,7 @@ pub struct Finished {
 const T: &str = "calendar";
 /// Takes due calendars of connected accounts, the longest due first.
 const CLAIM: Sql = Sql {
-    sqlite: "UPDATE calendar SET lease_until = $2, fence = fence + 1, synced_events = 0
+    sqlite: "UPDATE calendar SET lease_until = $2, fence = fence + 1
               WHERE (business_id, id) IN (
                     SELECT c.business_id, c.id FROM calendar c
                       JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
@@ -63,7 +63,7 @@ const CLAIM: Sql = Sql {
                      ORDER BY c.due_at LIMIT $4)
           RETURNING business_id, id, fence, dirty, pushed_at",
     // SKIP LOCKED: two nodes never claim the same row and never wait for each other.
-    postgres: "UPDATE calendar SET lease_until = $2, fence = fence + 1, synced_events = 0
+    postgres: "UPDATE calendar SET lease_until = $2, fence = fence + 1
                 WHERE (business_id, id) IN (
                       SELECT c.business_id, c.id FROM calendar c
                         JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
@@ -82,6 +82,8 @@ const KEEP: Sql = Sql::same(
     "UPDATE calendar SET lease_until = $4, synced_events = synced_events + $5
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
+const COUNT_FROM_ZERO: Sql =
+    Sql::same("UPDATE calendar SET synced_events = 0 WHERE business_id = $1 AND id = $2 AND fence = $3");
 const FINISH: Sql = Sql::same(
     "UPDATE calendar
         SET sync_token = $4, generation = $5, covered_from = $6, covered_to = $7,
@@ -124,6 +126,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("CLAIM_ONE", CLAIM_ONE),
     ("RELEASE", RELEASE),
     ("KEEP", KEEP),
+    ("COUNT_FROM_ZERO", COUNT_FROM_ZERO),
     ("FINISH", FINISH),
     ("FAIL", FAIL),
     ("FORGET_TOKEN", FORGET_TOKEN),
@@ -197,6 +200,15 @@ impl Tx {
         let until = micros(self.lease_time().await? + length);
         let more = i64::try_from(more_events).unwrap_or_default();
         held(execute!(self, KEEP, lease.business.to_string(), lease.calendar.to_string(), lease.fence, until, more)?)
+    }
+
+    /// A full sync begins: its progress counts from zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LeaseLost`].
+    pub async fn count_from_zero(&mut self, lease: &Lease) -> Result<()> {
+        held(execute!(self, COUNT_FROM_ZERO, lease.business.to_string(), lease.calendar.to_string(), lease.fence)?)
     }
 
     /// Ends a pass: its rows are served from the commit of this transaction on, and its token is kept with them.

@@ -35,6 +35,10 @@ impl Mirrors {
     pub(super) async fn full(&self, pass: &Pass) -> Result<Report, PassError> {
         let staged = pass.generation(pass.lease.fence);
         let (mut heading, mut seen) = (Heading::default(), Seen::default());
+        let lease = pass.lease;
+        let begin =
+            store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.count_from_zero(&lease).await }));
+        self.store.write(Lane::Background, begin).await?;
         let token = self.stage_pages(pass, staged, &mut heading, &mut seen).await?;
         let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
         self.stage_series(pass, staged, zone, &mut seen).await?;
@@ -47,7 +51,6 @@ impl Mirrors {
         finished.changed = true;
         finished.odd_events = seen.odd;
         self.metrics.odd_events(u64::try_from(seen.odd).unwrap_or_default());
-        let lease = pass.lease;
         let switch = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move { tx.finish_pass(&lease, &finished).await })
         });

@@ -63,7 +63,7 @@ impl Mirrors {
         let own_rows: Vec<MirroredEvent> = own.iter().map(super::own::OwnEvent::row).collect();
         let apply = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
-                tx.keep_lease(&lease, length, kept.len()).await?;
+                tx.keep_lease(&lease, length, 0).await?;
                 for id in &groups.deleted {
                     tx.delete_event(served, id).await?;
                     tx.delete_series(served, id).await?;
@@ -148,12 +148,11 @@ fn latest(items: Vec<Item>) -> Vec<Item> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept: Vec<Item> = Vec::with_capacity(items.len());
     for item in items {
-        match places.get(&item.event.id) {
-            Some(&place) => kept[place] = item,
-            None => {
-                places.insert(item.event.id.clone(), kept.len());
-                kept.push(item);
-            }
+        if let Some(&place) = places.get(&item.event.id) {
+            kept[place] = item;
+        } else {
+            places.insert(item.event.id.clone(), kept.len());
+            kept.push(item);
         }
     }
     kept

@@ -49,6 +49,8 @@ pub struct Mirrors {
     push_address: Option<Url>,
     /// Wakes the scheduler of this node.
     wake: Arc<Notify>,
+    /// Wakes whoever opens watch channels on this node.
+    watch: Arc<Notify>,
     /// Tells the desk of each pass that ends on this node.
     passes: Arc<Notify>,
     /// Wakes the outbox of this node.
@@ -102,15 +104,17 @@ impl Mirrors {
             metrics,
             push_address,
             wake,
+            watch: Arc::default(),
             passes,
             outbox,
             empty_looks: Arc::default(),
         }
     }
 
-    /// Looks at once whether a calendar is due.
+    /// Looks at once whether a calendar is due, or wants to be watched.
     pub fn wake(&self) {
         self.wake.notify_one();
+        self.watch.notify_one();
     }
 
     /// The time that a pass begun now covers: whole days in UTC.

@@ -6,11 +6,16 @@ use chrono_tz::Tz;
 
 use super::{
     Mirrors,
-    changes::{Slots, expand},
+    changes::{Slots, expand, single},
     pass::{Pass, PassError},
 };
 use crate::{
-    domain::{BusinessId, Event, EventKind, Interval, booking::State, event_id, expand::single_interval},
+    domain::{
+        BusinessId, Event, EventKind, Interval,
+        booking::{Party, State},
+        event_id,
+        expand::single_interval,
+    },
     google::Item,
     store::{
         self, Lane, Store,
@@ -81,10 +86,15 @@ impl OwnEvent {
     }
 
     /// While the owner's time differs from the booking's, both are busy; else the booking alone says so. A cancelled
-    /// booking's event that is not deleted yet is not busy.
+    /// booking's event that is not deleted yet is not busy, unless the owner deleted it and wants it back.
     pub(super) fn busy(&self, zone: Tz, window: Interval) -> Option<BusySlot> {
-        if !matches!(self.booking.state, State::Confirmed { .. }) || !self.event.blocks() {
-            return None;
+        match self.booking.state {
+            State::Confirmed { .. } => {}
+            // Deleted and restored by the owner: it is their event now.
+            State::Cancelled { by: Party::Owner, .. } => {
+                return single(&self.event, zone, window);
+            }
+            _ => return None,
         }
         let link = self.booking.link.as_ref();
         let known = [

@@ -16,8 +16,6 @@ use crate::{
 
 /// Channels handled in one sweep.
 const SWEEP_MAX: usize = 50;
-/// How often the sweep looks for channels that are due, besides the schedule.
-const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 /// How long before its end a channel is renewed, as a share of its life: both live for the overlap.
 const OVERLAP_SHARE: i32 = 8;
 /// When to ask again after Google refused.
@@ -26,28 +24,44 @@ const RETRY: Duration = Duration::from_mins(5);
 const UNWATCHABLE_RETRY: TimeDelta = TimeDelta::days(7);
 
 impl Mirrors {
-    /// Sees to it that every calendar that can be watched is, until `stop` is cancelled.
+    /// Opens channels for calendars that need one as soon as somebody wakes it, until `stop` is cancelled. Renewals come
+    /// by the schedule, with [`Mirrors::renew_watches`].
     pub async fn keep_watches(self, stop: CancellationToken) {
-        let Some(address) = self.push_address.clone() else {
+        if self.push_address.is_none() {
             tracing::info!("no push address is set, so calendars are polled");
-            return stop.cancelled().await;
-        };
+        }
         while !stop.is_cancelled() {
-            if let Err(error) = self.sweep_watches(&address).await {
+            let woken = self.watch.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if let Err(error) = self.renew_watches().await {
                 tracing::warn!(%error, "cannot look after watch channels");
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(SWEEP_PERIOD) => {}
+                () = woken => {}
             }
         }
     }
 
-    async fn sweep_watches(&self, address: &Url) -> store::Result<()> {
+    /// Opens a channel for each calendar that has none, or whose channel ends soon.
+    pub async fn renew_watches(&self) -> store::Result<()> {
+        match &self.push_address {
+            Some(address) => {
+                while self.sweep_watches(address).await? == SWEEP_MAX {}
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn sweep_watches(&self, address: &Url) -> store::Result<usize> {
         let due = store::work::<Vec<(BusinessId, CalendarId)>, store::Error, _>(|tx| {
             Box::pin(async move { tx.watches_due(SWEEP_MAX).await })
         });
-        for (business, id) in self.store.read(due).await? {
+        let due = self.store.read(due).await?;
+        let count = due.len();
+        for (business, id) in due {
             let read = store::work::<Option<Calendar>, store::Error, _>(move |tx| {
                 Box::pin(async move { tx.calendar(business, id).await })
             });
@@ -55,7 +69,7 @@ impl Mirrors {
                 self.watch(&calendar, address).await?;
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Opens a new channel for a calendar and ends the others.
@@ -87,7 +101,7 @@ impl Mirrors {
 
         let wish = NewChannel {
             id: channel.id,
-            token: token.to_string().into(),
+            token: token.clone().into(),
             address: address.clone(),
             ttl_s: self.config.channel_ttl_s,
         };
@@ -109,8 +123,7 @@ impl Mirrors {
                 tx.channel_granted(&channel, &resource, expires_at).await?;
                 tx.schedule_watch(channel.business, channel.calendar, renew_at, true).await?;
                 // What changed between the last pass and the first push would wait for the next poll.
-                tx.wake_calendar(channel.business, channel.calendar).await?;
-                Ok(())
+                tx.look_at_calendar(channel.business, channel.calendar).await
             })
         });
         self.store.write(Lane::Background, save).await?;

@@ -1,20 +1,20 @@
 //! Log lines, to standard error.
 //!
 //! Debug lines of dependencies cannot be turned on: yup-oauth2 writes refresh tokens there. The `log` crate's
-//! `max_level_info` compiles them out, and its target is off whatever the filter says.
+//! `max_level_info` compiles them out, and that crate is silent at every level, whatever the filter says.
 
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::ParseError,
+    filter::{FilterExt, ParseError, filter_fn},
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::{SubscriberInitExt, TryInitError},
 };
 
-/// Targets that are never logged.
-const OFF: [&str; 1] = ["yup_oauth2=off"];
+/// What targets begin with that are never logged, at any level.
+const SILENT: &str = "yup_oauth2";
 
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +44,9 @@ fn layered<W>(filter: &str, json: bool, writer: W) -> Result<impl SubscriberInit
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let mut levels =
-        EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
-    for off in OFF {
-        levels = levels.add_directive(off.parse().expect("a valid directive"));
-    }
+    let levels = EnvFilter::try_new(filter).map_err(|source| LogError::Filter { filter: filter.to_owned(), source })?;
+    // A directive in the filter could not do this: one that is more specific would win over it.
+    let levels = levels.and(filter_fn(|metadata| !metadata.target().starts_with(SILENT)));
     let lines = fmt::layer().with_writer(writer);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if json {
         lines.json().flatten_event(true).with_filter(levels).boxed()
@@ -95,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_oauth_library_stays_silent_at_trace() {
-        let lines = logged("trace,yup_oauth2=trace", false, || {
+        let lines = logged("trace,yup_oauth2::refresh=trace", false, || {
             tracing::error!(target: "yup_oauth2::refresh", "refresh token: canary");
             tracing::trace!("ours");
         });

@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use http_body_util::BodyExt;
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned, de::Error as _};
 use url::form_urlencoded;
 
 use super::problem::Problem;
@@ -122,6 +122,12 @@ impl std::str::FromStr for Rfc3339 {
             return Err("add the offset, for example 2026-11-24T14:30:00+01:00");
         }
         Err("expected an RFC 3339 time with offset, for example 2026-11-24T14:30:00+01:00")
+    }
+}
+
+impl Serialize for Rfc3339 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 

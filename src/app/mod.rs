@@ -1,0 +1,205 @@
+//! Builds the whole daemon from its configuration, once.
+
+mod jobs;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, sync::Notify};
+use url::Url;
+
+use crate::{
+    auth::{self, Connect, Keys, account_tokens},
+    booking::{self, Desk},
+    config::{Config, read_secret},
+    crypto::MasterKeys,
+    domain::{
+        SharedChance, SharedClock,
+        clock::{SystemChance, SystemClock},
+    },
+    google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Transport},
+    http::{Api, accept, router},
+    lifecycle::Lifecycle,
+    outbox::{self, Outbox},
+    store::{self, Store},
+    sync::{self, Mirrors},
+    telemetry::Metrics,
+};
+
+/// The path at which Google's pushes arrive.
+const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
+/// The path at which browsers come back from Google.
+const CALLBACK_PATH: &str = "api/v1/auth/google-calendar/callback";
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where the metrics are.
+    pub metrics: SocketAddr,
+    /// The database, to be closed last.
+    pub store: Store,
+    /// API keys, for commands that make one.
+    pub keys: Keys,
+}
+
+/// Opens the database of a configuration.
+pub async fn open_store(config: &Config, master: Arc<MasterKeys>) -> anyhow::Result<Store> {
+    let options = store::Options {
+        url: config.database.url.reveal().to_owned(),
+        connections_max: config.database.connections_max,
+        acquire_timeout: Duration::from_secs(config.database.acquire_timeout_s.into()),
+    };
+    let (clock, chance): (SharedClock, SharedChance) = (Arc::new(SystemClock), Arc::new(SystemChance));
+    Ok(Store::open(&options, clock, chance, master).await?)
+}
+
+/// Starts everything on `listener` and returns; the tasks belong to `life`.
+pub async fn start(
+    config: &Config,
+    master: Arc<MasterKeys>,
+    listener: TcpListener,
+    life: &Lifecycle,
+) -> anyhow::Result<Daemon> {
+    let (clock, chance): (SharedClock, SharedChance) = (Arc::new(SystemClock), Arc::new(SystemChance));
+    let api_address = listener.local_addr()?;
+    let public_url = public_url(config, api_address)?;
+    let metrics_listener = TcpListener::bind(config.metrics.bind)
+        .await
+        .with_context(|| format!("cannot listen on metrics.bind = {}", config.metrics.bind))?;
+    let metrics_address = metrics_listener.local_addr()?;
+    let store = open_store(config, master).await?;
+    let metrics = Metrics::new();
+    let (wake, passes, deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+
+    let google = connect_google(config, &store, &metrics, &clock)?;
+    let api_calls = google.calendar.clone();
+
+    let mirrors = Mirrors::new(sync::Foundation {
+        store: store.clone(),
+        google: google.calendar.clone(),
+        clock: Arc::clone(&clock),
+        chance: Arc::clone(&chance),
+        config: config.sync.clone(),
+        metrics: metrics.clone(),
+        push_address: push_root(config, &public_url).map(|root| root.join(PUSH_PATH)).transpose()?,
+        wake: Arc::clone(&wake),
+        passes: Arc::clone(&passes),
+        outbox: Arc::clone(&deliveries),
+    });
+    let outbox = Outbox::new(outbox::Foundation {
+        store: store.clone(),
+        google: google.calendar.clone(),
+        clock: Arc::clone(&clock),
+        chance: Arc::clone(&chance),
+        metrics: metrics.clone(),
+        config: config.outbox.clone(),
+        wake: Arc::clone(&deliveries),
+    });
+    let desk = Desk::new(booking::Foundation {
+        store: store.clone(),
+        clock: Arc::clone(&clock),
+        metrics: metrics.clone(),
+        outbox: deliveries,
+        mirrors: wake,
+        passes,
+        booking: config.booking.clone(),
+        sync: config.sync.clone(),
+    });
+    let redirect_uri = public_url.join(CALLBACK_PATH)?;
+    let connect = google.oauth.map(|oauth| {
+        Connect::new(auth::Foundation {
+            store: store.clone(),
+            google: google.calendar,
+            oauth,
+            tokens: google.tokens,
+            clock: Arc::clone(&clock),
+            chance: Arc::clone(&chance),
+            redirect_uri,
+        })
+    });
+    let keys = Keys::new(store.clone(), Arc::clone(&clock), Arc::clone(&chance));
+    let api = Api {
+        store: store.clone(),
+        keys: keys.clone(),
+        desk,
+        mirrors: mirrors.clone(),
+        google: api_calls,
+        connect,
+        clock: Arc::clone(&clock),
+        chance,
+        metrics: metrics.clone(),
+        readiness: life.readiness(),
+        public_url,
+    };
+
+    let serve = accept::Limits::from(&config.http);
+    life.spawn("http", accept::serve(listener, router(api, &config.http), serve, life.stopping()));
+    life.spawn("metrics", accept::serve(metrics_listener, metrics_page(metrics.clone()), serve, life.stopping()));
+    life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
+    life.spawn("mirrors", mirrors.clone().run(life.stopping()));
+    life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
+    life.spawn("outbox", outbox.run(life.stopping()));
+    for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &clock) {
+        life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
+    }
+    life.ready();
+    Ok(Daemon { api: api_address, metrics: metrics_address, store, keys })
+}
+
+/// The ways to Google.
+struct Ways {
+    calendar: Google,
+    oauth: Option<OAuth>,
+    tokens: CachedTokens,
+}
+
+fn connect_google(config: &Config, store: &Store, metrics: &Metrics, clock: &SharedClock) -> anyhow::Result<Ways> {
+    let endpoints = Endpoints {
+        api_base_url: config.google.api_base_url.clone(),
+        auth_url: config.google.auth_url.clone(),
+        token_url: config.google.token_url.clone(),
+        revoke_url: config.google.revoke_url.clone(),
+        userinfo_url: config.google.userinfo_url.clone(),
+    };
+    let limits = google::Limits {
+        request: Duration::from_secs(config.google.request_timeout_s.into()),
+        ..google::Limits::default()
+    };
+    let counted = metrics.clone();
+    let observer: google::Observer = Arc::new(move |call| counted.google_call(call.method, call.outcome, call.elapsed));
+    let transport = Transport::new(&endpoints, limits, observer)?;
+    let oauth = oauth(config, &transport, &endpoints)?;
+    let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(clock));
+    let calendar = Google::new(transport, &endpoints, Arc::new(tokens.clone()));
+    Ok(Ways { calendar, oauth, tokens })
+}
+
+/// The one page of the metrics listener.
+fn metrics_page(metrics: Metrics) -> axum::Router {
+    let scrape = move || async move {
+        ([(axum::http::header::CONTENT_TYPE, crate::telemetry::metrics::CONTENT_TYPE)], metrics.render())
+    };
+    axum::Router::new().route("/metrics", axum::routing::get(scrape))
+}
+
+/// Under which address browsers see this server.
+fn public_url(config: &Config, listening: SocketAddr) -> anyhow::Result<Url> {
+    match &config.http.public_url {
+        Some(url) => Ok(url.clone()),
+        None => Ok(Url::parse(&format!("http://{listening}/"))?),
+    }
+}
+
+/// Under which address Google sees this server, if it can see it at all.
+fn push_root(config: &Config, public_url: &Url) -> Option<Url> {
+    config.google.push_url.clone().or_else(|| (public_url.scheme() == "https").then(|| public_url.clone()))
+}
+
+fn oauth(config: &Config, transport: &Transport, endpoints: &Endpoints) -> anyhow::Result<Option<OAuth>> {
+    let Some(client_id) = config.google.client_id.clone() else { return Ok(None) };
+    let file = config.google.client_secret_file.as_deref();
+    let file = file.context("google.client_id is set, so google.client_secret_file is needed too")?;
+    let client = OAuthClient { client_id, client_secret: read_secret(file)? };
+    Ok(Some(OAuth::new(transport.clone(), endpoints, &client)))
+}

@@ -1,0 +1,209 @@
+//! Is it free, when is it free, when is somebody busy.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Json, Path, Problem, Query, Rfc3339,
+    api::Api,
+    wire::{SlotBody, StandingBody, local, no_length, range, what},
+};
+use crate::{
+    auth::Caller,
+    availability::Reason,
+    booking::{SlotsQuestion, What, Wish},
+    domain::{BusinessId, ResourceId},
+    store::api_keys::Scope,
+};
+
+/// Most days that one question about slots may span.
+const SLOTS_DAYS_MAX: i64 = 62;
+/// Most days that one question about busy time may span.
+const BUSY_DAYS_MAX: i64 = 366;
+/// Slots given unless asked for fewer or more.
+const SLOTS_DEFAULT: usize = 20;
+/// Most slots in one answer.
+const SLOTS_MAX: usize = 500;
+/// The oldest mirror that a caller may ask for, in seconds.
+const STALENESS_MAX_S: u32 = 366 * 86_400;
+
+/// Parameters of `GET availability`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AvailabilityQuery {
+    start: Rfc3339,
+    end: Option<Rfc3339>,
+    duration_min: Option<i64>,
+    service: Option<String>,
+    resource: Option<String>,
+    max_staleness_s: Option<u32>,
+    call_id: Option<String>,
+}
+
+/// The answer to "is it free?".
+#[derive(Debug, Serialize)]
+pub(super) struct AvailabilityBody {
+    /// Yes, no, or null when it is not known.
+    available: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    start: String,
+    end: String,
+    /// Who could do it.
+    resources: Vec<ResourceId>,
+    alternatives: Vec<SlotBody>,
+    #[serde(flatten)]
+    standing: StandingBody,
+}
+
+/// Is this time free?
+pub(super) async fn availability(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+    Query(query): Query<AvailabilityQuery>,
+) -> Result<Json<AvailabilityBody>, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    let Rfc3339(start) = query.start;
+    check_call(query.call_id.as_deref())?;
+    let what = match (what(query.service, query.duration_min)?, query.end) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("end", "give `end`, or `service`, or `duration_min`; one of them"));
+        }
+        (Some(what), None) => what,
+        (None, Some(Rfc3339(end))) if end > start => What::Lasting(range(start, end, 1).map_err(at_end)?.duration()),
+        (None, Some(_)) => return Err(Problem::invalid("end", "it must be after `start`")),
+        (None, None) => {
+            return Err(Problem::invalid("end", "give `end`, or `service` (id or name), or `duration_min`"));
+        }
+    };
+    if query.max_staleness_s.is_some_and(|seconds| seconds > STALENESS_MAX_S) {
+        return Err(Problem::invalid("max_staleness_s", format!("at most {STALENESS_MAX_S}")));
+    }
+    let max_staleness = query.max_staleness_s.map(|seconds| chrono::TimeDelta::seconds(seconds.into()));
+    let wish = Wish { what, resource: query.resource };
+    let answer = api.desk.is_free(business, wish, start, max_staleness).await?;
+    Ok(Json(AvailabilityBody {
+        available: answer.available,
+        reason: answer.reason,
+        start: local(answer.interval.start(), answer.zone),
+        end: local(answer.interval.end(), answer.zone),
+        resources: answer.resources,
+        alternatives: answer.alternatives.iter().map(|slot| SlotBody::new(slot, answer.zone, answer.now)).collect(),
+        standing: StandingBody::new(&answer.standing, answer.zone),
+    }))
+}
+
+fn at_end(_: Problem) -> Problem {
+    Problem::invalid("end", "at most one day after `start`")
+}
+
+/// Longest name that a receptionist may give to a call.
+pub(super) const CALL_ID_MAX: usize = 128;
+
+/// Refuses names of calls that cannot be kept.
+pub(super) fn check_call(call: Option<&str>) -> Result<(), Problem> {
+    match call {
+        Some(call) if call.is_empty() || call.len() > CALL_ID_MAX || call.chars().any(char::is_control) => {
+            Err(Problem::invalid("call_id", format!("1 to {CALL_ID_MAX} printable characters are expected")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Parameters of `GET slots`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SlotsQuery {
+    from: Rfc3339,
+    to: Rfc3339,
+    service: Option<String>,
+    duration_min: Option<i64>,
+    resource: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    diverse: bool,
+    call_id: Option<String>,
+}
+
+/// The answer to "when can I come?".
+#[derive(Debug, Serialize)]
+pub(super) struct SlotsBody {
+    slots: Vec<SlotBody>,
+    #[serde(flatten)]
+    standing: StandingBody,
+}
+
+/// When can I come?
+pub(super) async fn slots(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+    Query(query): Query<SlotsQuery>,
+) -> Result<Json<SlotsBody>, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    check_call(query.call_id.as_deref())?;
+    let limit = query.limit.unwrap_or(SLOTS_DEFAULT);
+    if !(1..=SLOTS_MAX).contains(&limit) {
+        return Err(Problem::invalid("limit", format!("1 to {SLOTS_MAX} are expected")));
+    }
+    let question = SlotsQuestion {
+        range: range(query.from.0, query.to.0, SLOTS_DAYS_MAX)?,
+        wish: Wish {
+            what: what(query.service, query.duration_min)?.ok_or_else(|| no_length("service"))?,
+            resource: query.resource,
+        },
+        limit,
+        diverse: query.diverse,
+    };
+    let answer = api.desk.free_slots(business, question).await?;
+    Ok(Json(SlotsBody {
+        slots: answer.slots.iter().map(|slot| SlotBody::new(slot, answer.zone, answer.now)).collect(),
+        standing: StandingBody::new(&answer.standing, answer.zone),
+    }))
+}
+
+/// Parameters of `GET busy`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BusyQuery {
+    from: Rfc3339,
+    to: Rfc3339,
+    resource: Option<String>,
+}
+
+/// The answer to "when is somebody busy?". No titles, like Google's freeBusy.
+#[derive(Debug, Serialize)]
+pub(super) struct BusyBody {
+    busy: Vec<BusyInterval>,
+    #[serde(flatten)]
+    standing: StandingBody,
+}
+
+#[derive(Debug, Serialize)]
+struct BusyInterval {
+    start: String,
+    end: String,
+    resource: ResourceId,
+}
+
+/// When is somebody busy?
+pub(super) async fn busy(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+    Query(query): Query<BusyQuery>,
+) -> Result<Json<BusyBody>, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    let range = range(query.from.0, query.to.0, BUSY_DAYS_MAX)?;
+    let answer = api.desk.busy(business, query.resource, range).await?;
+    let told = |busy: &crate::booking::Busy| BusyInterval {
+        start: local(busy.interval.start(), answer.zone),
+        end: local(busy.interval.end(), answer.zone),
+        resource: busy.resource,
+    };
+    Ok(Json(BusyBody {
+        busy: answer.busy.iter().map(told).collect(),
+        standing: StandingBody::new(&answer.standing, answer.zone),
+    }))
+}

@@ -1,0 +1,326 @@
+//! Bookings: made, found, moved, edited, cancelled.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Json, Path, Problem, Query, Rfc3339,
+    api::Api,
+    availability::check_call,
+    customer::{CustomerInput, CustomerPatch, text},
+    wire::{local, no_length, what},
+};
+use crate::{
+    auth::Caller,
+    availability::spoken,
+    booking::{Booked, Change, Key, NewBooking, Reply, Wish},
+    crypto::sha256,
+    domain::{BookingId, BusinessId, ResourceId, ServiceId},
+    store::{
+        api_keys::Scope,
+        bookings::{CalendarSync, Filter},
+        claims::HistoryStep,
+    },
+};
+
+/// Bookings in one page of a list, and the most.
+const PAGE_DEFAULT: usize = 50;
+const PAGE_MAX: usize = 200;
+/// Longest idempotency key.
+const KEY_MAX: usize = 255;
+/// Longest reference of the receptionist's own.
+const REFERENCE_MAX: usize = 128;
+/// States that a list can be narrowed to.
+const STATES: [&str; 6] = ["held", "confirmed", "completed", "cancelled", "expired", "released"];
+
+/// A booking as answers tell it.
+#[derive(Debug, Serialize)]
+pub(super) struct BookingBody {
+    id: BookingId,
+    status: &'static str,
+    start: String,
+    end: String,
+    /// The lead resource.
+    resource: ResourceId,
+    resources: Vec<ResourceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer: Option<CustomerBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<String>,
+    calendar_sync: CalendarSync,
+    /// Google's id of the calendar event.
+    event_id: Option<String>,
+    /// How to say its time on the phone.
+    spoken: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
+    created_at: String,
+    updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<StepBody>>,
+}
+
+#[derive(Debug, Serialize)]
+struct CustomerBody {
+    name: String,
+    phone: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepBody {
+    at: String,
+    what: String,
+    source: String,
+    status: String,
+    start: String,
+    end: String,
+}
+
+impl BookingBody {
+    fn new(booked: &Booked, history: Option<&[HistoryStep]>) -> Self {
+        let (booking, zone) = (&booked.booking, booked.zone);
+        let step = |step: &HistoryStep| StepBody {
+            at: local(step.at, zone),
+            what: step.what.clone(),
+            source: step.source.clone(),
+            status: step.state.clone(),
+            start: local(step.interval.start(), zone),
+            end: local(step.interval.end(), zone),
+        };
+        Self {
+            id: booking.id,
+            status: booking.state.as_str(),
+            start: local(booking.interval.start(), zone),
+            end: local(booking.interval.end(), zone),
+            resource: booking.resource,
+            resources: booked.resources.clone(),
+            service: booking.service,
+            customer: booking.customer.as_ref().map(|customer| CustomerBody {
+                name: customer.name.clone(),
+                phone: customer.phone.clone(),
+                email: customer.email.clone(),
+            }),
+            notes: booking.customer.as_ref().and_then(|customer| customer.notes.clone()),
+            reference: booking.reference.clone(),
+            call_id: booking.call_id.clone(),
+            calendar_sync: booking.calendar_sync,
+            event_id: booking.link.as_ref().map(|link| link.event_id.clone()),
+            spoken: spoken(booking.interval.start(), zone, booked.now),
+            warning: booked.warning,
+            created_at: local(booking.created_at, zone),
+            updated_at: local(booking.updated_at, zone),
+            history: history.map(|steps| steps.iter().map(step).collect()),
+        }
+    }
+}
+
+/// The body of an answer that may be given again.
+fn render(booked: &Booked) -> Vec<u8> {
+    serde_json::to_vec(&BookingBody::new(booked, None)).unwrap_or_default()
+}
+
+fn answer(reply: Reply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+    let mut response = (status, Body::from(reply.body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if reply.replayed {
+        response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// The idempotency key of a request, bound to what the request asks.
+fn key(headers: &HeaderMap, operation: &str, request: &impl Serialize) -> Result<Option<Key>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| (1..=KEY_MAX).contains(&text.len()));
+    let expected = || Problem::invalid("Idempotency-Key", format!("1 to {KEY_MAX} ASCII characters are expected"));
+    let text = text.ok_or_else(expected)?.to_owned();
+    let mut hashed = operation.as_bytes().to_vec();
+    hashed.push(0);
+    serde_json::to_writer(&mut hashed, request).map_err(Problem::internal)?;
+    Ok(Some(Key { text, request_hash: sha256(&hashed) }))
+}
+
+/// Body of `POST bookings`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateBody {
+    start: Rfc3339,
+    service: Option<String>,
+    duration_min: Option<i64>,
+    resource: Option<String>,
+    call_id: Option<String>,
+    customer: CustomerInput,
+    notes: Option<String>,
+    reference: Option<String>,
+}
+
+/// Takes a booking.
+pub(super) async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+    headers: HeaderMap,
+    Json(body): Json<CreateBody>,
+) -> Result<Response, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    let key = key(&headers, "create", &body)?;
+    check_call(body.call_id.as_deref())?;
+    let region = api.region(business).await?;
+    let new = NewBooking {
+        wish: Wish {
+            what: what(body.service, body.duration_min)?.ok_or_else(|| no_length("/service"))?,
+            resource: body.resource,
+        },
+        start: body.start.0,
+        customer: body.customer.read(body.notes, &region)?,
+        reference: text("/reference", body.reference, REFERENCE_MAX)?,
+        call_id: body.call_id,
+    };
+    Ok(answer(api.desk.book(business, new, key, render).await.map_err(in_body)?))
+}
+
+/// Names a field of the query as the body calls it.
+fn in_body(error: crate::booking::BookingError) -> Problem {
+    match error {
+        crate::booking::BookingError::Invalid { field, detail } => Problem::invalid(format!("/{field}"), detail),
+        other => other.into(),
+    }
+}
+
+/// One booking, with its history.
+pub(super) async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((business, id)): Path<(BusinessId, BookingId)>,
+) -> Result<Json<BookingBody>, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    let (booked, history) = api.desk.booking(business, id).await?;
+    Ok(Json(BookingBody::new(&booked, Some(&history))))
+}
+
+/// Parameters of `GET bookings`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    from: Option<Rfc3339>,
+    to: Option<Rfc3339>,
+    status: Option<String>,
+    call_id: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// A page of bookings, in the order of their starts.
+#[derive(Debug, Serialize)]
+pub(super) struct ListBody {
+    bookings: Vec<BookingBody>,
+    /// Where the next page begins; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// Lists bookings.
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<ListBody>, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::invalid("limit", format!("1 to {PAGE_MAX} are expected")));
+    }
+    if let Some(status) = query.status.as_deref().filter(|status| !STATES.contains(status)) {
+        return Err(Problem::invalid("status", format!("`{status}` is none of {}", STATES.join(", "))));
+    }
+    let after = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let filter = Filter {
+        from: query.from.map(|Rfc3339(at)| at),
+        to: query.to.map(|Rfc3339(at)| at),
+        state: query.status,
+        call_id: query.call_id,
+        after,
+    };
+    let mut found = api.desk.bookings(business, filter, limit + 1).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| more).map(|last| cursor(&last.booking));
+    Ok(Json(ListBody { bookings: found.iter().map(|booked| BookingBody::new(booked, None)).collect(), next_cursor }))
+}
+
+fn cursor(last: &crate::store::bookings::Booking) -> String {
+    format!("{}.{}", last.interval.start().timestamp_micros(), last.id)
+}
+
+fn read_cursor(text: &str) -> Result<(DateTime<chrono::Utc>, BookingId), Problem> {
+    let parts = text.split_once('.');
+    let start = parts.and_then(|(start, _)| DateTime::from_timestamp_micros(start.parse().ok()?));
+    let id = parts.and_then(|(_, id)| id.parse().ok());
+    start.zip(id).ok_or_else(|| Problem::invalid("cursor", "give `next_cursor` of the page before, unchanged"))
+}
+
+/// Body of `PATCH bookings/{id}`. What is absent stays.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeBody {
+    start: Option<Rfc3339>,
+    service: Option<String>,
+    duration_min: Option<i64>,
+    resource: Option<String>,
+    customer: Option<CustomerPatch>,
+    notes: Option<String>,
+    reference: Option<String>,
+}
+
+/// Moves or edits a booking.
+pub(super) async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((business, id)): Path<(BusinessId, BookingId)>,
+    headers: HeaderMap,
+    Json(body): Json<ChangeBody>,
+) -> Result<Response, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    let key = key(&headers, &format!("change {id}"), &body)?;
+    let what = what(body.service, body.duration_min)?;
+    let customer = match (body.customer, body.notes) {
+        (None, None) => None,
+        (customer, notes) => {
+            let (known, _) = api.desk.booking(business, id).await?;
+            let region = api.region(business).await?;
+            customer.unwrap_or_default().apply(known.booking.customer, notes, &region).map(Some)?
+        }
+    };
+    let reference = text("/reference", body.reference, REFERENCE_MAX)?;
+    let change =
+        Change { start: body.start.map(|Rfc3339(start)| start), what, resource: body.resource, customer, reference };
+    Ok(answer(api.desk.change(business, id, change, key, render).await.map_err(in_body)?))
+}
+
+/// Cancels a booking. Cancelling twice is harmless.
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((business, id)): Path<(BusinessId, BookingId)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.at(business, Scope::Receptionist)?;
+    let key = key(&headers, &format!("cancel {id}"), &())?;
+    Ok(answer(api.desk.cancel(business, id, key, render).await?))
+}

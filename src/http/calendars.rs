@@ -1,0 +1,361 @@
+//! Calendars: which are mirrored, for whom, and how they stand.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Json, Path, Problem,
+    api::Api,
+    wire::{StandingBody, local},
+};
+use crate::{
+    auth::{Caller, entry_calendar},
+    booking::Freshness,
+    domain::{AccountId, BusinessId, CalendarId, ResourceId},
+    google::{self, AccountKey, CalendarEntry},
+    store::{
+        self, Lane,
+        accounts::{Account, AccountStatus},
+        api_keys::Scope,
+        calendars::Calendar,
+    },
+};
+
+/// A mirrored calendar as answers tell it.
+#[derive(Debug, Serialize)]
+pub(super) struct CalendarBody {
+    id: CalendarId,
+    account: AccountId,
+    /// Google's id.
+    google_id: String,
+    summary: String,
+    time_zone: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<ResourceId>,
+    blocks: bool,
+    target: bool,
+    /// `waiting` for its first sync, `syncing` it, `mirrored`, or `failing`.
+    state: &'static str,
+    /// Items read by the first sync so far, or by the last pass.
+    synced_events: i64,
+    as_of: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watched_until: Option<String>,
+    /// Items that could only be read in part; they count as busy where their times can be told.
+    odd_events: i64,
+    next_sync_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+}
+
+impl CalendarBody {
+    fn new(calendar: Calendar) -> Self {
+        let (zone, mirror) = (calendar.time_zone, calendar.mirror);
+        Self {
+            id: calendar.id,
+            account: calendar.account,
+            google_id: calendar.google_id,
+            summary: calendar.summary,
+            time_zone: zone.name(),
+            resource: calendar.resource,
+            blocks: calendar.blocks,
+            target: calendar.target,
+            state: match (mirror.as_of, mirror.failures, mirror.synced_events) {
+                (_, 1.., _) => "failing",
+                (Some(_), _, _) => "mirrored",
+                (None, _, 0) => "waiting",
+                (None, _, _) => "syncing",
+            },
+            synced_events: mirror.synced_events,
+            as_of: mirror.as_of.map(|at| local(at, zone)),
+            watched_until: mirror.watched_until.map(|at| local(at, zone)),
+            odd_events: mirror.odd_events,
+            next_sync_at: local(mirror.due_at, zone),
+            last_error: mirror.last_error,
+        }
+    }
+}
+
+/// An account as answers tell it.
+#[derive(Debug, Serialize)]
+struct AccountBody {
+    id: AccountId,
+    email: String,
+    status: AccountStatusBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+    connected_at: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum AccountStatusBody {
+    Connected,
+    NeedsReconnect,
+    Disconnected,
+}
+
+/// How the connection to Google stands.
+#[derive(Debug, Serialize)]
+pub(super) struct StatusBody {
+    /// `none` when no account was ever connected, else the worst of its accounts.
+    connection: &'static str,
+    /// What to do about it; absent when all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_to_do: Option<&'static str>,
+    accounts: Vec<AccountBody>,
+    calendars: Vec<CalendarBody>,
+    #[serde(flatten)]
+    standing: StandingBody,
+}
+
+/// How the connection to Google stands.
+pub(super) async fn status(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+) -> Result<Json<StatusBody>, Problem> {
+    caller.at(business, Scope::Owner)?;
+    let (office, standing) = api.desk.standing(business).await?;
+    let zone = office.business.time_zone;
+    let accounts = api.accounts(business).await?;
+    let has = |status| accounts.iter().any(|account| account.status == status);
+    let connection = if has(AccountStatus::NeedsReconnect) {
+        "needs_reconnect"
+    } else if has(AccountStatus::Connected) {
+        "connected"
+    } else if accounts.is_empty() {
+        "none"
+    } else {
+        "disconnected"
+    };
+    let mirrored = office.calendars.iter().any(|calendar| calendar.blocks && calendar.resource.is_some());
+    let what_to_do = match (connection, standing.freshness) {
+        ("needs_reconnect", _) => Some("Connect the Google account again: POST /api/v1/auth/google-calendar/start."),
+        ("none" | "disconnected", _) => Some("Connect a Google account: POST /api/v1/auth/google-calendar/start."),
+        (_, _) if !mirrored => Some("Choose which calendars make whom busy: POST …/calendars."),
+        (_, Freshness::Unknown) => Some("Wait for the first sync to end."),
+        (_, Freshness::Stale) => Some("Google cannot be read at the moment; slotd goes on trying."),
+        (_, Freshness::Fresh) => None,
+    };
+    let account = |account: Account| AccountBody {
+        id: account.id,
+        email: account.email,
+        status: match account.status {
+            AccountStatus::Connected => AccountStatusBody::Connected,
+            AccountStatus::NeedsReconnect => AccountStatusBody::NeedsReconnect,
+            AccountStatus::Disconnected => AccountStatusBody::Disconnected,
+        },
+        last_error: account.last_error,
+        connected_at: local(account.connected_at, zone),
+    };
+    Ok(Json(StatusBody {
+        connection,
+        what_to_do,
+        accounts: accounts.into_iter().map(account).collect(),
+        calendars: office.calendars.into_iter().map(CalendarBody::new).collect(),
+        standing: StandingBody::new(&standing, zone),
+    }))
+}
+
+/// Looks at Google now.
+pub(super) async fn sync_now(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+) -> Result<StatusCode, Problem> {
+    caller.at(business, Scope::Owner)?;
+    let wake = store::work::<(), Problem, _>(move |tx| {
+        Box::pin(async move {
+            tx.business(business).await?.ok_or_else(|| Problem::not_found("business"))?;
+            for calendar in tx.calendars(business).await? {
+                tx.look_at_calendar(business, calendar.id).await?;
+            }
+            Ok(())
+        })
+    });
+    api.store.write(Lane::Caller, wake).await?;
+    api.mirrors.wake();
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The calendars of a business: those that are mirrored, and those that could be.
+#[derive(Debug, Serialize)]
+pub(super) struct CalendarsBody {
+    calendars: Vec<CalendarBody>,
+    /// What the connected accounts see and nobody mirrors yet.
+    available: Vec<AvailableBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct AvailableBody {
+    account: AccountId,
+    google_id: String,
+    summary: String,
+    time_zone: Option<String>,
+    access_role: Option<String>,
+    primary: bool,
+}
+
+/// Lists calendars.
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+) -> Result<Json<CalendarsBody>, Problem> {
+    caller.at(business, Scope::Owner)?;
+    let (office, _) = api.desk.standing(business).await?;
+    let mut available = Vec::new();
+    for account in api.accounts(business).await?.iter().filter(|a| a.status == AccountStatus::Connected) {
+        for entry in api.entries(account).await? {
+            let known = |c: &Calendar| c.account == account.id && c.google_id == entry.id;
+            if !office.calendars.iter().any(known) {
+                available.push(AvailableBody {
+                    account: account.id,
+                    google_id: entry.id,
+                    summary: entry.title.unwrap_or_default(),
+                    time_zone: entry.time_zone,
+                    access_role: entry.access_role,
+                    primary: entry.primary,
+                });
+            }
+        }
+    }
+    Ok(Json(CalendarsBody { calendars: office.calendars.into_iter().map(CalendarBody::new).collect(), available }))
+}
+
+/// Body of `POST calendars`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CalendarInput {
+    /// As `GET calendars` lists it under `available`.
+    google_id: String,
+    account: Option<AccountId>,
+    /// Id or name.
+    resource: String,
+    #[serde(default = "yes")]
+    blocks: bool,
+    #[serde(default)]
+    target: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Mirrors a calendar from now on.
+pub(super) async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(business): Path<BusinessId>,
+    Json(body): Json<CalendarInput>,
+) -> Result<Response, Problem> {
+    caller.at(business, Scope::Owner)?;
+    let zone = api.business(business).await?.time_zone;
+    let accounts = api.accounts(business).await?;
+    let asked = |account: &&Account| body.account.is_none_or(|id| id == account.id);
+    let (mut found, now) = (None, api.clock.now());
+    for account in accounts.iter().filter(asked).filter(|account| account.status == AccountStatus::Connected) {
+        let entry = api.entries(account).await?.into_iter().find(|entry| entry.id == body.google_id);
+        if let Some(entry) = entry {
+            found = Some(entry_calendar(CalendarId::new(api.chance.uuid(now)), account, &entry, zone));
+            break;
+        }
+    }
+    let unseen = || Problem::invalid("/google_id", "no connected account sees a calendar with this id");
+    let mut calendar = found.ok_or_else(unseen)?;
+    (calendar.blocks, calendar.target) = (body.blocks, body.target);
+    let add = store::work::<Calendar, Problem, _>(move |tx| {
+        Box::pin(async move {
+            calendar.resource = Some(resource(tx, business, &body.resource).await?);
+            tx.insert_calendar(&calendar).await.map_err(taken)?;
+            Ok(calendar)
+        })
+    });
+    let calendar = api.store.write(Lane::Caller, add).await?;
+    api.mirrors.wake();
+    Ok((StatusCode::CREATED, Json(CalendarBody::new(calendar))).into_response())
+}
+
+fn taken(error: store::Error) -> Problem {
+    match error {
+        store::Error::Exists => Problem::conflict(
+            "calendar",
+            "this calendar is mirrored already, or bookings of this resource go to another calendar",
+        ),
+        other => other.into(),
+    }
+}
+
+async fn resource(tx: &mut store::Tx, business: BusinessId, text: &str) -> Result<ResourceId, Problem> {
+    let known = tx.resources(business).await?;
+    let found = known.iter().find(|known| known.id.to_string() == text || known.name == text);
+    Ok(found.ok_or_else(|| Problem::invalid("/resource", "there is no such resource: its id or name is expected"))?.id)
+}
+
+/// Body of `PATCH calendars/{id}`. What is absent stays.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CalendarPatch {
+    resource: Option<String>,
+    blocks: Option<bool>,
+    target: Option<bool>,
+}
+
+/// Says whom a calendar concerns, whether it blocks, and whether bookings go there.
+pub(super) async fn change(
+    State(api): State<Api>,
+    caller: Caller,
+    Path((business, id)): Path<(BusinessId, CalendarId)>,
+    Json(body): Json<CalendarPatch>,
+) -> Result<Json<CalendarBody>, Problem> {
+    caller.at(business, Scope::Owner)?;
+    let change = store::work::<Calendar, Problem, _>(move |tx| {
+        Box::pin(async move {
+            let mut calendar = tx.calendar(business, id).await?.ok_or_else(|| Problem::not_found("calendar"))?;
+            if let Some(text) = body.resource {
+                calendar.resource = Some(resource(tx, business, &text).await?);
+            }
+            calendar.blocks = body.blocks.unwrap_or(calendar.blocks);
+            calendar.target = body.target.unwrap_or(calendar.target);
+            tx.assign_calendar(business, id, calendar.resource, calendar.blocks, calendar.target)
+                .await
+                .map_err(taken)?;
+            Ok(calendar)
+        })
+    });
+    Ok(Json(CalendarBody::new(api.store.write(Lane::Caller, change).await?)))
+}
+
+impl Api {
+    async fn accounts(&self, business: BusinessId) -> Result<Vec<Account>, Problem> {
+        let list = store::work::<Vec<Account>, Problem, _>(move |tx| {
+            Box::pin(async move {
+                tx.business(business).await?.ok_or_else(|| Problem::not_found("business"))?;
+                Ok(tx.accounts(business).await?)
+            })
+        });
+        self.store.read(list).await
+    }
+
+    /// What an account sees, asked of Google now.
+    async fn entries(&self, account: &Account) -> Result<Vec<CalendarEntry>, Problem> {
+        let key = AccountKey { business: account.business, account: account.id };
+        self.google.calendar_list(key).await.map_err(google_problem)
+    }
+}
+
+/// A failure of Google's, for somebody who waits for the answer.
+pub(super) fn google_problem(error: google::Error) -> Problem {
+    match error {
+        google::Error::NeedsReconnect { .. } | google::Error::InsufficientScope => {
+            Problem::conflict("needs_reconnect", "the Google account has to be connected again")
+        }
+        error if error.is_transient() => Problem::unavailable(5, "Google does not answer at the moment"),
+        error => Problem::conflict("google", error.to_string()),
+    }
+}

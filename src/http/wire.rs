@@ -1,0 +1,142 @@
+//! Times, slots and freshness as every answer tells them.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use super::Problem;
+use crate::{
+    availability::{Reason, Slot, spoken},
+    booking::{BookingError, Freshness, Refusal, Standing, What},
+    domain::{Interval, ResourceId},
+};
+
+/// RFC 3339 with the offset of `zone`, whole seconds where that is exact.
+pub(super) fn local(at: DateTime<Utc>, zone: Tz) -> String {
+    at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::AutoSi, false)
+}
+
+/// A time that can be booked.
+#[derive(Debug, Serialize)]
+pub(super) struct SlotBody {
+    start: String,
+    end: String,
+    resource: ResourceId,
+    /// How to say it on the phone.
+    spoken: String,
+}
+
+impl SlotBody {
+    pub(super) fn new(slot: &Slot, zone: Tz, now: DateTime<Utc>) -> Self {
+        Self {
+            start: local(slot.interval.start(), zone),
+            end: local(slot.interval.end(), zone),
+            resource: slot.resource,
+            spoken: spoken(slot.interval.start(), zone, now),
+        }
+    }
+}
+
+/// How far an answer can be believed.
+#[derive(Debug, Serialize)]
+pub(super) struct StandingBody {
+    /// The start of the oldest last look at Google that matters; null before the first.
+    as_of: Option<String>,
+    freshness: Freshness,
+    /// The time that the mirror covers; null when no calendar blocks.
+    coverage: Option<Coverage>,
+}
+
+#[derive(Debug, Serialize)]
+struct Coverage {
+    from: String,
+    to: String,
+}
+
+impl StandingBody {
+    pub(super) fn new(standing: &Standing, zone: Tz) -> Self {
+        Self {
+            as_of: standing.as_of.map(|at| local(at, zone)),
+            freshness: standing.freshness,
+            coverage: standing
+                .coverage
+                .map(|interval| Coverage { from: local(interval.start(), zone), to: local(interval.end(), zone) }),
+        }
+    }
+}
+
+/// The range between two times, neither empty nor longer than `days_max`.
+pub(super) fn range(from: DateTime<Utc>, to: DateTime<Utc>, days_max: i64) -> Result<Interval, Problem> {
+    let interval = Interval::new(from, to).ok_or_else(|| Problem::invalid("to", "it must be after `from`"))?;
+    if interval.duration() > chrono::TimeDelta::days(days_max) {
+        return Err(Problem::invalid("to", format!("at most {days_max} days after `from`; ask in several parts")));
+    }
+    Ok(interval)
+}
+
+/// The longest bare duration that can be booked, in minutes.
+const DURATION_MAX_MIN: i64 = 24 * 60;
+
+/// What is wanted: a service or a bare duration, not both.
+pub(super) fn what(service: Option<String>, duration_min: Option<i64>) -> Result<Option<What>, Problem> {
+    match (service, duration_min) {
+        (Some(_), Some(_)) => Err(Problem::invalid("duration_min", "give `service` or `duration_min`, not both")),
+        (Some(service), None) => Ok(Some(What::Service(service))),
+        (None, Some(minutes)) if (1..=DURATION_MAX_MIN).contains(&minutes) => {
+            Ok(Some(What::Lasting(chrono::TimeDelta::minutes(minutes))))
+        }
+        (None, Some(_)) => {
+            Err(Problem::invalid("duration_min", format!("1 to {DURATION_MAX_MIN} minutes are expected")))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// What was asked for lacks both ways to say how long.
+pub(super) fn no_length(field: &'static str) -> Problem {
+    Problem::invalid(field, "give `service` (id or name) or `duration_min`")
+}
+
+impl From<BookingError> for Problem {
+    fn from(error: BookingError) -> Self {
+        match error {
+            BookingError::Unknown(what) => Self::not_found(what),
+            BookingError::Invalid { field, detail } => Self::invalid(field, detail),
+            BookingError::Refused(refusal) => refused(&refusal),
+            BookingError::State(refused) => Self::conflict("state", refused.to_string()),
+            BookingError::KeyReused => Self::idempotency_key_reused(),
+            BookingError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let alternatives: Vec<SlotBody> =
+        refusal.alternatives.iter().map(|slot| SlotBody::new(slot, refusal.zone, refusal.now)).collect();
+    let alternatives = serde_json::to_value(alternatives).unwrap_or_default();
+    Problem::slot_taken(refusal.reason.as_str(), sentence(refusal.reason), alternatives)
+}
+
+/// Why a time cannot be had, in words.
+pub(super) const fn sentence(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Busy => "this time is taken",
+        Reason::Closed => "this time is outside the opening hours",
+        Reason::Buffer => "this time is too close to another booking or event",
+        Reason::Notice => "this time is too soon for this service",
+        Reason::Cap => "this service is fully booked for that day",
+        Reason::Past => "this time has passed",
+        Reason::Horizon => "this time is further ahead than this service is booked",
+        Reason::OutsideCoverage => "the calendar is not known for that time",
+        Reason::Stale => "the calendar could not be checked in time",
+    }
+}
+
+impl From<crate::store::Error> for Problem {
+    fn from(error: crate::store::Error) -> Self {
+        match error {
+            crate::store::Error::NoBusiness => Self::not_found("business"),
+            other => Self::internal(other),
+        }
+    }
+}
