@@ -103,7 +103,8 @@ pub struct Google {
     pub client_id: Option<String>,
     /// A file with the client's secret. systemd's credential `google_client_secret` stands in when it is not set.
     pub client_secret_file: Option<PathBuf>,
-    /// Where Google can reach this server with its notifications. Without it, calendars are polled.
+    /// Where Google can reach this server with its notifications. Without it, an https `http.public_url` is used;
+    /// without both, calendars are polled.
     pub push_url: Option<Url>,
     /// Longest time for one call.
     pub request_timeout_s: u32,
