@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The path at which Google's pushes arrive.
-const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
+pub(crate) const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
 /// The path at which browsers come back from Google.
 const CALLBACK_PATH: &str = "api/v1/auth/google-calendar/callback";
 
@@ -82,7 +82,7 @@ pub async fn start(
         chance: Arc::clone(&chance),
         config: config.sync.clone(),
         metrics: metrics.clone(),
-        push_address: push_root(config, &public_url).map(|root| root.join(PUSH_PATH)).transpose()?,
+        push_address: push_address(config, &public_url)?,
         wake: Arc::clone(&wake),
         passes: Arc::clone(&passes),
         outbox: Arc::clone(&deliveries),
@@ -192,9 +192,13 @@ fn public_url(config: &Config, listening: SocketAddr) -> anyhow::Result<Url> {
     }
 }
 
-/// Under which address Google sees this server, if it can see it at all.
-fn push_root(config: &Config, public_url: &Url) -> Option<Url> {
-    config.google.push_url.clone().or_else(|| (public_url.scheme() == "https").then(|| public_url.clone()))
+/// Where Google is to push, if it can see this server at all.
+fn push_address(config: &Config, public_url: &Url) -> anyhow::Result<Option<Url>> {
+    match &config.google.push_url {
+        Some(url) => Ok(Some(url.clone())),
+        None if public_url.scheme() == "https" => Ok(Some(public_url.join(PUSH_PATH)?)),
+        None => Ok(None),
+    }
 }
 
 fn oauth(config: &Config, transport: &Transport, endpoints: &Endpoints) -> anyhow::Result<Option<OAuth>> {

@@ -159,7 +159,7 @@ fn point_at(config: &mut Config, sandbox: &Sandbox, api: SocketAddr, folder: &Pa
     config.google.client_id = Some(client.client_id);
     config.google.client_secret_file = Some(secret);
     let own = Url::parse(&format!("http://{api}/"))?;
-    config.google.push_url = Some(own.clone());
+    config.google.push_url = Some(own.join(app::PUSH_PATH)?);
     config.http.public_url = Some(own);
     config.metrics.bind = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let url = format!("sqlite:{}", folder.join("slotd.db").display());
