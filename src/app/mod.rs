@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The path at which Google's pushes arrive.
-pub(crate) const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
+pub const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
 /// The path at which browsers come back from Google.
 const CALLBACK_PATH: &str = "api/v1/auth/google-calendar/callback";
 
@@ -166,9 +166,8 @@ fn connect_google(config: &Config, store: &Store, metrics: &Metrics, clock: &Sha
         request: Duration::from_secs(config.google.request_timeout_s.into()),
         ..google::Limits::default()
     };
-    let observed = metrics.clone();
-    let observer: google::Observer =
-        Arc::new(move |call| observed.google_call(call.method, call.outcome, call.elapsed));
+    let counted = metrics.clone();
+    let observer: google::Observer = Arc::new(move |call| counted.google_call(call.method, call.outcome, call.elapsed));
     let transport = Transport::new(&endpoints, limits, observer)?;
     let oauth = oauth(config, &transport, &endpoints)?;
     let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(clock));
@@ -192,7 +191,7 @@ fn public_url(config: &Config, listening: SocketAddr) -> anyhow::Result<Url> {
     }
 }
 
-/// Where Google is to push, if it can see this server at all.
+/// Where Google is to push, if it can reach this server at all.
 fn push_address(config: &Config, public_url: &Url) -> anyhow::Result<Option<Url>> {
     match &config.google.push_url {
         Some(url) => Ok(Some(url.clone())),
