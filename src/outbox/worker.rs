@@ -129,6 +129,10 @@ impl Outbox {
         let (due_at, why, held) = (self.clock.now() + wait, error.to_string(), delivery.clone());
         let settle = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
+                if let (true, Owed::Event(booking)) = (dead, &held.owed) {
+                    // Bookings are locked before deliveries, here as everywhere.
+                    tx.lock_booking(held.business, *booking).await?;
+                }
                 if !tx.holds_delivery(&held).await? {
                     return Ok(());
                 }
