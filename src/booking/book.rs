@@ -87,6 +87,12 @@ impl Desk {
                 _ => break,
             }
         }
+        if matches!(outcome, Err(BookingError::Refused(_)))
+            && let Some(reply) = self.recall(business, key).await?
+        {
+            // The time was taken by this very request, repeated while the first was under way.
+            outcome = Ok(reply);
+        }
         self.metrics.bookings(match &outcome {
             Ok(reply) if reply.replayed => "replayed",
             Ok(_) => "booked",

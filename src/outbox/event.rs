@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use super::{Outbox, worker::Delivered};
 use crate::{
     domain::{
-        BookingId, CalendarId,
+        BookingId, CalendarId, EventStatus,
         booking::State,
         event_id,
         reconcile::Seen,
@@ -78,7 +78,11 @@ fn act(booking: &Booking) -> Act {
         return Act::Read;
     }
     let maybe_there = link.written.is_some() || link.sent.is_some();
+    // An earlier write, of other content, may have gone through although its answer was lost. Telling Google something
+    // else first would make that content look like the owner's.
+    let unsettled = link.sent.is_some_and(|sent| sent.version != booking.version);
     match booking.state {
+        State::Confirmed { .. } | State::Completed { .. } if unsettled => Act::Read,
         State::Confirmed { .. } | State::Completed { .. } => match link.written {
             None => Act::Insert,
             Some(written) if written.version < booking.version => Act::Patch,
@@ -181,6 +185,8 @@ impl Outbox {
                     .title(&job.title)
                     .description(Some(&job.body).filter(|text| !text.is_empty()).map(String::as_str));
                 match self.google.patch_event(job.account(), calendar, id, &patch, job.link.etag.as_deref()).await {
+                    // A deleted event can be changed and stays deleted.
+                    Ok(item) if item.event.status == EventStatus::Cancelled => Ok(Outcome::Saw(Seen::Deleted)),
                     Ok(item) => Ok(Outcome::Shows(item.etag)),
                     // The owner changed it meanwhile: what they made of it decides.
                     Err(
@@ -273,10 +279,15 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
     }
     let Some(mut booking) = booking else { return tx.delivered(delivery).await };
     let Some(link) = booking.link.as_mut().filter(|link| link.event_id == job.link.event_id) else {
-        // It moved to another calendar meanwhile, which is owed a delivery of its own.
+        // It moved to another calendar meanwhile, which is owed a delivery of its own. The removal of this event may have
+        // been tried before the event was there.
+        if matches!(outcome, Outcome::Shows(_) | Outcome::Saw(Seen::Live { .. })) {
+            tx.owe_removal(delivery.business, job.link.calendar, &job.link.event_id).await?;
+        }
         return tx.delivered(delivery).await;
     };
-    link.sent = None;
+    let sent = link.sent.take();
+    booking.updated_at = tx.now();
     match outcome {
         Outcome::Shows(etag) => {
             link.written = Some(job.content());
@@ -302,8 +313,14 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
         }
         Outcome::Saw(seen) => {
             link.recheck = false;
-            if link.written.is_none() && matches!(seen, Seen::Live { .. }) {
-                link.written = Some(Content { version: 0, interval: job.booking.interval });
+            if let Seen::Live { interval, etag, .. } = &seen {
+                if let Some(sent) = sent.filter(|sent| *interval == Some(sent.interval)) {
+                    // The write went through, and its answer was lost.
+                    link.written = Some(sent);
+                    link.etag.clone_from(etag);
+                } else if link.written.is_none() {
+                    link.written = Some(Content { version: 0, interval: job.booking.interval });
+                }
             }
             tx.update_booking(&booking).await?;
             tx.follow(&mut booking, &seen).await?;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -10,7 +11,7 @@ use crate::{
     google,
     store::{
         self, Lane,
-        outbox::{Delivery, Depth, Owed},
+        outbox::{Delivery, Owed},
     },
 };
 
@@ -67,14 +68,10 @@ impl Outbox {
         if free == 0 {
             return Ok(BACKOFF);
         }
-        let look = store::work::<(Option<chrono::DateTime<chrono::Utc>>, Depth), store::Error, _>(|tx| {
-            Box::pin(async move { Ok((tx.next_delivery_at().await?, tx.outbox_depth().await?)) })
+        let look = store::work::<Option<DateTime<Utc>>, store::Error, _>(|tx| {
+            Box::pin(async move { tx.next_delivery_at().await })
         });
-        let (next, depth) = self.store.read(look).await?;
-        let now = self.clock.now();
-        self.metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
-        let age = depth.oldest.map(|oldest| (now - oldest).to_std().unwrap_or_default());
-        self.metrics.outbox_oldest_age(age.unwrap_or_default());
+        let (next, now) = (self.store.read(look).await?, self.clock.now());
         match next {
             None => return Ok(Duration::MAX),
             Some(next) if next > now => return Ok((next - now).to_std().unwrap_or_default()),
@@ -129,6 +126,10 @@ impl Outbox {
         let (due_at, why, held) = (self.clock.now() + wait, error.to_string(), delivery.clone());
         let settle = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
+                if let (true, Owed::Event(booking)) = (dead, &held.owed) {
+                    // Bookings are locked before deliveries, here as everywhere.
+                    tx.lock_booking(held.business, *booking).await?;
+                }
                 if !tx.holds_delivery(&held).await? {
                     return Ok(());
                 }

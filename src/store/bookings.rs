@@ -204,7 +204,8 @@ const ADD_EVENT: Sql = Sql::same(
     "INSERT INTO booking_event (business_id, event_id, booking_id, calendar_id) VALUES ($1, $2, $3, $4)
      ON CONFLICT DO NOTHING",
 );
-const EVENT_IDS: Sql = Sql::same("SELECT event_id, booking_id FROM booking_event WHERE business_id = $1");
+const DERIVED: Sql =
+    Sql::same("SELECT CAST(COUNT(*) AS BIGINT) FROM booking_event WHERE business_id = $1 AND booking_id = $2");
 const LINKED: Sql = Sql::same(
     "SELECT id, event_id FROM booking
       WHERE business_id = $1 AND calendar_id = $2 AND state = 'confirmed' AND written_version IS NOT NULL
@@ -219,7 +220,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("LIST", LIST),
     ("OF_EVENT", OF_EVENT),
     ("ADD_EVENT", ADD_EVENT),
-    ("EVENT_IDS", EVENT_IDS),
+    ("DERIVED", DERIVED),
     ("LINKED", LINKED),
 ];
 
@@ -483,10 +484,10 @@ impl Tx {
         row.map(|(id,)| parse("booking_event", "booking_id", &id)).transpose()
     }
 
-    /// Every event id that slotd derived for a business, and its booking.
-    pub async fn own_events(&mut self, business: BusinessId) -> Result<Vec<(String, BookingId)>> {
-        let rows: Vec<(String, String)> = fetch!(fetch_all, self, EVENT_IDS, business.to_string())?;
-        rows.into_iter().map(|(event, id)| Ok((event, parse("booking_event", "booking_id", &id)?))).collect()
+    /// How many event ids slotd derived for a booking so far: the generation of the next one.
+    pub async fn event_ids_derived(&mut self, business: BusinessId, booking: BookingId) -> Result<i64> {
+        let (count,): (i64,) = fetch!(fetch_one, self, DERIVED, business.to_string(), booking.to_string())?;
+        Ok(count)
     }
 
     /// The upcoming bookings that Google is known to hold in this calendar, with their event ids.

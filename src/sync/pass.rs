@@ -137,6 +137,15 @@ impl Mirrors {
         result
     }
 
+    /// Keeps the lease before Google is asked once more: a slow answer must not cost it.
+    pub(super) async fn keep(&self, pass: &Pass) -> Result<(), PassError> {
+        let (lease, length) = (pass.lease, self.lease());
+        let keep = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move { tx.keep_lease(&lease, length, 0).await })
+        });
+        Ok(self.store.write(Lane::Background, keep).await?)
+    }
+
     /// When to look at Google next, after a pass that went well.
     pub(super) fn next_look(&self, pass: &Pass, items: usize) -> DateTime<Utc> {
         let now = self.clock.now();
