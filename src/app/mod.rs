@@ -19,7 +19,7 @@ use crate::{
         clock::{SystemChance, SystemClock},
     },
     google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Transport},
-    http::{Api, accept, load_phone_tables, router},
+    http::{Api, accept, load_phone_numbers, router},
     lifecycle::Lifecycle,
     outbox::{self, Outbox},
     store::{self, Store},
@@ -145,7 +145,8 @@ pub async fn start(
     for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &clock) {
         life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
     }
-    life.detach(tokio::task::spawn_blocking(load_phone_tables));
+    // Before the first caller has to wait for it.
+    tokio::task::spawn_blocking(load_phone_numbers);
     life.ready();
     Ok(Daemon { api: api_address, metrics: metrics_address, store, keys })
 }

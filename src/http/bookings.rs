@@ -249,6 +249,7 @@ pub(super) async fn list(
     if let Some(status) = query.status.as_deref().filter(|status| !STATES.contains(status)) {
         return Err(Problem::invalid("status", format!("`{status}` is none of {}", STATES.join(", "))));
     }
+    check_call(query.call_id.as_deref(), "call_id")?;
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let filter = Filter {
         from: query.from.map(|Rfc3339(at)| at),

@@ -160,6 +160,7 @@ fn told(api: &Api, outcome: Result<Connected, ConnectError>) -> Result<Response,
     }
     let next = match &connected.mirrored {
         Some(name) => format!("The calendar “{name}” is being read now; bookings go there."),
+        None if connected.resumed > 0 => "Its calendars are read again now.".to_owned(),
         None => format!("{} calendars can be chosen now.", connected.calendars),
     };
     Ok(page(StatusCode::OK, "Google Calendar is connected", &format!("Account: {}. {next}", connected.email)))

@@ -46,6 +46,10 @@ struct Job {
     zone: Tz,
     title: String,
     body: String,
+    /// Of title and body.
+    fingerprint: Vec<u8>,
+    /// Google was not told of title and body as they are. Else they are the owner's to edit, and are left alone.
+    texts_changed: bool,
     act: Act,
 }
 
@@ -143,13 +147,20 @@ impl Outbox {
                     return Ok(None);
                 };
                 let (title, body) = texts(tx, &booking, &owner).await?;
+                let fingerprint =
+                    tx.keys(business).await?.index.index(&format!("event texts\0{title}\0{body}")).to_vec();
+                let texts_changed = tx.written_texts(business, id).await?.as_ref() != Some(&fingerprint);
+                if act == Act::Insert {
+                    // Noted before it is sent, for its answer may be lost; an insert that did not arrive is repeated whole.
+                    tx.texts_written(business, id, &fingerprint).await?;
+                }
                 let zone = zone(tx, &booking, &owner).await?;
                 if matches!(act, Act::Insert | Act::Patch | Act::Delete) {
                     link.sent = Some(Content { version: booking.version, interval: booking.interval });
                     booking.link = Some(link.clone());
                     tx.update_booking(&booking).await?;
                 }
-                Ok(Some(Job { booking, link, calendar, zone, title, body, act }))
+                Ok(Some(Job { booking, link, calendar, zone, title, body, fingerprint, texts_changed, act }))
             })
         });
         self.store.write(Lane::Background, work).await
@@ -180,10 +191,11 @@ impl Outbox {
             }
             Act::Patch => {
                 let interval = job.booking.interval;
-                let patch = EventPatch::default()
-                    .times(interval.start(), interval.end(), job.zone)
-                    .title(&job.title)
-                    .description(Some(&job.body).filter(|text| !text.is_empty()).map(String::as_str));
+                let mut patch = EventPatch::default().times(interval.start(), interval.end(), job.zone);
+                if job.texts_changed {
+                    let body = Some(job.body.as_str()).filter(|text| !text.is_empty());
+                    patch = patch.title(&job.title).description(body);
+                }
                 match self.google.patch_event(job.account(), calendar, id, &patch, job.link.etag.as_deref()).await {
                     // A deleted event can be changed and stays deleted.
                     Ok(item) if item.event.status == EventStatus::Cancelled => Ok(Outcome::Saw(Seen::Deleted)),
@@ -296,6 +308,7 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
                 booking.calendar_sync = CalendarSync::Synced;
             }
             tx.update_booking(&booking).await?;
+            tx.texts_written(booking.business, booking.id, &job.fingerprint).await?;
         }
         Outcome::Removed => {
             link.written = None;

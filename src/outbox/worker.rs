@@ -29,6 +29,8 @@ pub(super) enum Delivered {
 /// The first wait after a failure; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(30);
+/// While Google is down nobody is slowed down by asking, and bookings should appear soon after it is back.
+const OUTAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// How much waits vary.
 const JITTER_PERCENT: u32 = 25;
 
@@ -114,7 +116,9 @@ impl Outbox {
     /// Decides when a delivery that failed is tried again, or that it is given up.
     async fn put_back(&self, delivery: &Delivery, error: &google::Error) -> &'static str {
         let doublings = u32::try_from(delivery.attempts - 1).unwrap_or_default().min(20);
-        let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(BACKOFF_MAX);
+        let outage = matches!(error, google::Error::Unavailable { .. });
+        let longest = if outage { OUTAGE_BACKOFF_MAX } else { BACKOFF_MAX };
+        let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(error.retry_after().unwrap_or_default());
         // Google being down or the grant being dead is nobody's fault here: such deliveries wait as long as it takes.
         let waits = error.is_transient() || matches!(error, google::Error::NeedsReconnect { .. });

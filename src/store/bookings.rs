@@ -200,6 +200,8 @@ const LIST: Sql = Sql::same(select!(
       ORDER BY start_at, id LIMIT $7"
 ));
 const OF_EVENT: Sql = Sql::same("SELECT booking_id FROM booking_event WHERE business_id = $1 AND event_id = $2");
+const TEXTS: Sql = Sql::same("SELECT written_texts FROM booking WHERE business_id = $1 AND id = $2");
+const TEXTS_WRITTEN: Sql = Sql::same("UPDATE booking SET written_texts = $3 WHERE business_id = $1 AND id = $2");
 const ADD_EVENT: Sql = Sql::same(
     "INSERT INTO booking_event (business_id, event_id, booking_id, calendar_id) VALUES ($1, $2, $3, $4)
      ON CONFLICT DO NOTHING",
@@ -219,6 +221,8 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("LOCK", LOCK),
     ("LIST", LIST),
     ("OF_EVENT", OF_EVENT),
+    ("TEXTS", TEXTS),
+    ("TEXTS_WRITTEN", TEXTS_WRITTEN),
     ("ADD_EVENT", ADD_EVENT),
     ("DERIVED", DERIVED),
     ("LINKED", LINKED),
@@ -475,6 +479,20 @@ impl Tx {
             booking.id.to_string(),
             link.calendar.to_string()
         )?;
+        Ok(())
+    }
+
+    /// The fingerprint of the title and description that slotd wrote last, by which it tells its own changes of them from
+    /// the owner's.
+    pub async fn written_texts(&mut self, business: BusinessId, id: BookingId) -> Result<Option<Vec<u8>>> {
+        let row: Option<(Option<Vec<u8>>,)> =
+            fetch!(fetch_optional, self, TEXTS, business.to_string(), id.to_string())?;
+        Ok(row.and_then(|(texts,)| texts))
+    }
+
+    /// Notes the title and description of an event as slotd wrote them.
+    pub async fn texts_written(&mut self, business: BusinessId, id: BookingId, fingerprint: &[u8]) -> Result<()> {
+        execute!(self, TEXTS_WRITTEN, business.to_string(), id.to_string(), fingerprint)?;
         Ok(())
     }
 
