@@ -327,10 +327,16 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
         Outcome::Saw(seen) => {
             link.recheck = false;
             if let Seen::Live { interval, etag, .. } = &seen {
-                if let Some(sent) = sent.filter(|sent| *interval == Some(sent.interval)) {
+                // Of a write that did not touch the time, the time tells nothing.
+                let telling = |sent: &Content| link.written.is_none_or(|written| written.interval != sent.interval);
+                let through = sent.filter(|sent| *interval == Some(sent.interval)).filter(telling);
+                if let Some(sent) = through {
                     // The write went through, and its answer was lost.
                     link.written = Some(sent);
                     link.etag.clone_from(etag);
+                    if sent.version == booking.version {
+                        booking.calendar_sync = CalendarSync::Synced;
+                    }
                 } else if link.written.is_none() {
                     link.written = Some(Content { version: 0, interval: job.booking.interval });
                 }

@@ -66,6 +66,39 @@ fn live(events: &[Value]) -> BTreeSet<(String, String)> {
 }
 
 on_both_engines! {
+    async fn a_change_that_went_through_without_an_answer_is_known_to_be_written(home: Home) {
+        let installation = Installation::new(home).await;
+        let daemon = installation.start().await;
+        let salon = Salon::open(&installation, &daemon, Vec::new()).await;
+        salon.connect(&daemon).await;
+        let raw = installation.home.raw(1).await;
+        wait_for("the first sync", || async { salon.is_mirrored(&daemon.api).await.then_some(()) }).await;
+        let book = |n: i64| json!({
+            "start": text(tomorrow() + TimeDelta::hours(n)), "duration_min": 45,
+            "customer": { "name": "Ada Lovelace", "phone": "+4930123456" },
+        });
+        let changes = [
+            json!({ "start": text(tomorrow() + TimeDelta::hours(30)) }),
+            json!({ "customer": { "name": "Grace Hopper" } }),
+        ];
+        for (n, change) in (0..).zip(changes) {
+            let made = daemon.api.post(&format!("{}/bookings", salon.path), &book(n)).await;
+            settle(&raw).await;
+            installation.google.faults().add(Fault::once("calendar.events.patch", Effect::ResetAfter));
+            let path = format!("{}/bookings/{}", salon.path, made["id"].as_str().unwrap());
+            daemon.api.call(Method::PATCH, &path, Some(&change)).await;
+            settle(&raw).await;
+            let booking = daemon.api.get(&path).await;
+            assert_eq!(booking["calendar_sync"], "synced", "{booking}");
+            let events = google_events(&installation.google_client()).await;
+            let event = events.iter().find(|event| event["id"] == booking["event_id"]).unwrap();
+            assert_eq!(span(event), span(&booking));
+            let title = event["summary"].as_str().unwrap();
+            assert!(title.ends_with(booking["customer"]["name"].as_str().unwrap()), "{title}");
+        }
+        daemon.kill();
+    }
+
     async fn each_booking_has_one_event_however_often_the_daemon_is_killed_while_writing(home: Home) {
         let installation = Installation::new(home).await;
         let mut daemon: Daemon = installation.start().await;
