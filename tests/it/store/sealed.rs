@@ -178,12 +178,12 @@ on_both_engines! {
         assert!(matches!(swapped, Err(Error::Sealed(_))), "{swapped:?}");
 
         let other = db.shop(1).await.business.id;
+        let node = db.another_node(1).await;
         let keys = format!(
             "UPDATE business SET wrapped_keys = (SELECT wrapped_keys FROM business WHERE id = '{business}')
                              WHERE id = '{other}'"
         );
         assert_eq!(raw.execute(&keys).await.unwrap(), 1);
-        let node = db.another_node(1).await;
         assert!(matches!(node.keys(other).await, Err(Error::Sealed(_))));
         assert!(node.keys(business).await.is_ok());
         assert!(matches!(node.keys(id()).await, Err(Error::NoBusiness)));
