@@ -101,6 +101,8 @@ impl Tx {
             &wrapped,
             micros(business.created_at),
         )?;
+        // An earlier try may have left the keys that were rolled back with it. What they sealed, nobody could open.
+        self.store().forget_keys(business.id);
         Ok(())
     }
 

@@ -94,6 +94,7 @@ const DATABASE_TIME: Sql = Sql {
     sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("DATABASE_TIME", DATABASE_TIME)];
 
 /// Gives a closure the shape that [`Store::read`] and [`Store::write`] take, and names its types where the compiler cannot
 /// tell them.
@@ -309,6 +310,13 @@ impl Store {
 
     fn cached_keys(&self, business: BusinessId) -> Option<Arc<BusinessKeys>> {
         self.keys.read().ok()?.get(&business).cloned()
+    }
+
+    /// Forgets keys that a transaction read which was then rolled back.
+    pub(super) fn forget_keys(&self, business: BusinessId) {
+        if let Ok(mut cache) = self.keys.write() {
+            cache.remove(&business);
+        }
     }
 
     pub(super) fn master(&self) -> &MasterKeys {

@@ -1,5 +1,7 @@
 //! The mirror's rows: events as Google gave them, and the busy slots that they expand to.
 
+use std::collections::BTreeMap;
+
 use super::{
     Result, Sql, Tx,
     bulk::{SQLITE_ROWS, values},
@@ -133,19 +135,22 @@ impl Tx {
         let keys = self.keys(of.business).await?;
         let chance = self.chance().clone();
         let calendar = of.calendar.to_string();
-        let mut rows = Vec::with_capacity(events.len());
+        // Google may name one event twice. PostgreSQL refuses to change a row twice in one statement, and the last counts.
+        let mut rows = BTreeMap::new();
         for MirroredEvent { event, etag, title } in events {
-            let row = format!("{calendar}/{}", event.id);
-            let cell = Cell { business: of.business, table: T, column: "title", row: &row };
-            rows.push(EventRow {
+            let place = format!("{calendar}/{}", event.id);
+            let cell = Cell { business: of.business, table: T, column: "title", row: &place };
+            let row = EventRow {
                 event_id: event.id.clone(),
                 series_id: event.series_id().to_owned(),
                 recurs: i64::from(event.kind != EventKind::Single),
                 etag: etag.clone(),
                 facts: to_json(T, "facts", event)?,
                 title: title.as_ref().map(|title| keys.data.seal(&cell, title.as_bytes(), &*chance)),
-            });
+            };
+            rows.insert(event.id.as_str(), row);
         }
+        let rows: Vec<EventRow> = rows.into_values().collect();
         let business = of.business.to_string();
         match &mut self.engine {
             EngineTx::Sqlite(tx) => {

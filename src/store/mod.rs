@@ -135,6 +135,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     calls::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
+    engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
     idempotency::STATEMENTS,

@@ -112,7 +112,8 @@ const AGAIN: Sql = Sql::same(
     "UPDATE outbox SET due_at = $4, lease_until = 0, last_error = $5 WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
 const DEAD: Sql = Sql::same(
-    "UPDATE outbox SET dead = 1, lease_until = 0, last_error = $4 WHERE business_id = $1 AND id = $2 AND fence = $3",
+    "UPDATE outbox SET dead = 1, lease_until = 0, last_error = $5
+      WHERE business_id = $1 AND id = $2 AND fence = $3 AND revision = $4",
 );
 const NEXT_DUE: Sql = Sql::same("SELECT MIN(due_at) FROM outbox WHERE dead = 0 AND lease_until <= $1");
 const DEPTH: Sql = Sql::same(
@@ -196,10 +197,15 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a delivery up. It stays visible until a person or a new change asks for it again.
+    /// Gives a delivery up, unless it was asked for again meanwhile: then it is due at once. It stays visible until a
+    /// person or a new change asks for it again.
     pub async fn give_up(&mut self, delivery: &Delivery, why: &str) -> Result<()> {
         let (business, id) = (delivery.business.to_string(), delivery.id.to_string());
-        execute!(self, DEAD, &business, &id, delivery.fence, why)?;
+        let dead = execute!(self, DEAD, &business, &id, delivery.fence, delivery.revision, why)?;
+        if dead == 0 {
+            let now = self.now();
+            self.deliver_later(delivery, now, why).await?;
+        }
         Ok(())
     }
 

@@ -4,3 +4,5 @@
 mod dashboard;
 mod dependencies;
 mod floors;
+mod harness;
+mod store;
