@@ -68,6 +68,9 @@ impl Mirrors {
                     tx.delete_event(served, id).await?;
                     tx.delete_series(served, id).await?;
                 }
+                for id in &groups.dropped {
+                    tx.delete_event(served, id).await?;
+                }
                 tx.put_events(served, &kept).await?;
                 tx.put_events(served, &own_rows).await?;
                 for id in groups.series.keys().chain(&own_ids) {
@@ -124,7 +127,7 @@ impl Mirrors {
                 Ok(stored)
             })
         });
-        let mut groups = Groups::apply(self.store.read(read).await?, &events);
+        let mut groups = Groups::apply(self.store.read(read).await?, &events, pass.calendar.time_zone);
         for id in missing_masters(&groups.series) {
             if let Some(master) = self.fetch_master(pass, &id).await? {
                 groups.series.entry(id).or_default().push(master);
