@@ -1,8 +1,10 @@
 //! Tests of the whole, and of the rules that the compiler does not hold.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod daemon;
 mod dashboard;
 mod dependencies;
 mod floors;
 mod harness;
+mod stage;
 mod store;

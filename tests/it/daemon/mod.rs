@@ -1,0 +1,3 @@
+//! The running daemon, from Google's push to the receptionist's answer and back.
+
+mod mirror;
