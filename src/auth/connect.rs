@@ -131,7 +131,7 @@ impl Connect {
         let row = OAuthState {
             state_hash: sha256(state.as_bytes()).to_vec(),
             business,
-            verifier: verifier.to_string(),
+            verifier: verifier.clone(),
             browser_hash: sha256(browser.as_bytes()).to_vec(),
             return_to,
             expires_at: self.clock.now() + CONSENT_LIFETIME,
@@ -143,14 +143,14 @@ impl Connect {
             })
         });
         self.store.write(Lane::Caller, keep).await?;
-        let verifier = SecretString::from(verifier.to_string());
+        let verifier = SecretString::from(verifier);
         let authorization_url = self.oauth.authorize_url(&Authorization {
             state: &state,
             verifier: &verifier,
             redirect_uri: &self.redirect_uri,
             login_hint: None,
         });
-        Ok(Started { authorization_url, browser: browser.to_string() })
+        Ok(Started { authorization_url, browser })
     }
 
     /// Takes a consent back without using it: the owner said no.

@@ -71,6 +71,7 @@ async fn save(store: &Store, account: Account) -> Result<(), TokenError> {
     store.write(Lane::Background, save).await.map_err(unavailable)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn unavailable(error: store::Error) -> TokenError {
     TokenError::Unavailable { reason: error.to_string(), retry_after: None }
 }

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "slotd", version, after_help = "Start with: slotd demo")]
 struct Arguments {
-    /// The configuration file. Settings can also come from the environment, such as SLOTD_HTTP__BIND=0.0.0.0:8080.
+    /// The configuration file. Settings can also come from the environment, such as `SLOTD_HTTP__BIND=0.0.0.0:8080`.
     #[arg(long, global = true, value_name = "FILE", env = "SLOTD_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]

@@ -7,6 +7,7 @@
 use super::Interval;
 
 /// A booking as slotd has it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and every combination has its decision")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linked<'a> {
     /// When it is.

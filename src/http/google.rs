@@ -167,7 +167,9 @@ fn told(api: &Api, outcome: Result<Connected, ConnectError>) -> Result<Response,
 
 fn refused(error: ConnectError) -> Result<Response, Problem> {
     let (status, title, text) = match error {
-        ConnectError::Expired | ConnectError::OtherBrowser { .. } => (StatusCode::GONE, EXPIRED.0, EXPIRED.1),
+        ConnectError::Expired
+        | ConnectError::OtherBrowser { .. }
+        | ConnectError::Token(TokenError::NeedsReconnect { .. }) => (StatusCode::GONE, EXPIRED.0, EXPIRED.1),
         ConnectError::NoBusiness => return Err(Problem::not_found("business")),
         ConnectError::MissingScopes(_) => (
             StatusCode::FORBIDDEN,
@@ -180,7 +182,6 @@ fn refused(error: ConnectError) -> Result<Response, Problem> {
             "Google gave no lasting permission",
             "Remove slotd at myaccount.google.com/permissions and start again.",
         ),
-        ConnectError::Token(TokenError::NeedsReconnect { .. }) => (StatusCode::GONE, EXPIRED.0, EXPIRED.1),
         ConnectError::Token(TokenError::Unavailable { .. }) | ConnectError::Google(_) => (
             StatusCode::BAD_GATEWAY,
             "Google does not answer at the moment",

@@ -151,12 +151,11 @@ fn latest(items: Vec<Item>) -> Vec<Item> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept: Vec<Item> = Vec::with_capacity(items.len());
     for item in items {
-        match places.get(&item.event.id) {
-            Some(&place) => kept[place] = item,
-            None => {
-                places.insert(item.event.id.clone(), kept.len());
-                kept.push(item);
-            }
+        if let Some(&place) = places.get(&item.event.id) {
+            kept[place] = item;
+        } else {
+            places.insert(item.event.id.clone(), kept.len());
+            kept.push(item);
         }
     }
     kept

@@ -72,6 +72,12 @@ impl Owner {
         intervals(&answer["calendars"][OWNER]["busy"])
     }
 
+    /// Removes slotd from the owner's Google account.
+    pub(crate) async fn revoke(&self) {
+        let url = format!("{}/sandbox/revoke", self.sandbox.root());
+        self.api.post(&url, &json!({ "user": OWNER })).await.ok();
+    }
+
     /// How often the stand-in was asked for a method, whatever it answered.
     pub(crate) fn calls(&self, method: &str) -> usize {
         self.sandbox.calls().iter().filter(|call| call.method == method).count()

@@ -1,0 +1,143 @@
+//! Google is unwell, forgets its tokens, or sends what nobody can read.
+
+use std::time::Duration;
+
+use serde_json::json;
+use slotd_sandbox::{Effect, Fault};
+
+use crate::{
+    harness::{Db, on_both_engines},
+    stage::{OWNER, Stage, at, event, eventually, id},
+};
+
+const LIST: &str = "calendar.events.list";
+
+async fn sync_now(stage: &Stage) {
+    let path = format!("/settings/{}/calendar/sync", stage.business);
+    stage.api.post(&path, &json!({})).await.ok();
+}
+
+on_both_engines! {
+    async fn a_sync_token_that_ended_leads_to_a_new_full_sync_behind_the_old_rows(db: Db) {
+        let stage = Stage::with(db, vec![event("Old", at(3, 9, 0), 60)], |_| {}).await;
+        let refused = Effect::Refuse {
+            status: 400,
+            reason: "invalid".to_owned(),
+            domain: None,
+            message: Some("Invalid sync token value.".to_owned()),
+            retry_after_s: None,
+        };
+        for (day, how) in [(4, None), (5, Some(refused))] {
+            let calls = stage.google.calls(LIST);
+            match how {
+                None => stage.google.faults().expire_sync_tokens(OWNER),
+                Some(effect) => drop(stage.google.strike(LIST, 1, effect)),
+            }
+            // The refused list passes, the full one is late.
+            let late = Fault { skip: 1, ..Fault::once(LIST, Effect::Delay { ms: 1_500 }) };
+            if day == 4 {
+                stage.google.faults().add(late);
+            }
+            stage.google.insert(&event("New", at(day, 9, 0), 60)).await;
+            eventually("the token is refused", async || (stage.google.calls(LIST) > calls).then_some(())).await;
+            if day == 4 {
+                let during = stage.availability(at(3, 9, 0), 60).await;
+                assert_eq!((&during["available"], &during["reason"]), (&json!(false), &json!("busy")));
+                assert_eq!(stage.availability(at(day, 9, 0), 60).await["available"], true);
+            }
+            stage.same_as_google(at(0, 0, 0), at(60, 0, 0)).await;
+        }
+    }
+
+    async fn a_page_that_fails_leaves_everything_as_it_was(db: Db) {
+        let events = (1..30).map(|day| event("Old", at(day, 9, 0), 60)).collect();
+        let stage = Stage::with(db, events, |config| config.sync.page_size = 10).await;
+        let before = stage.busy(at(0, 0, 0), at(60, 0, 0)).await;
+        assert_eq!(before.len(), 29);
+        // The token is refused, two pages of the full list come, the third does not.
+        let broken = stage.google.faults().add(Fault { skip: 3, times: None, ..Fault::once(LIST, Effect::Empty { status: 400 }) });
+        stage.google.faults().expire_sync_tokens(OWNER);
+        stage.google.insert(&event("New", at(40, 9, 0), 60)).await;
+        eventually("the pass fails", async || {
+            (stage.status().await["calendars"][0]["state"] == "failing").then_some(())
+        })
+        .await;
+        assert_eq!(stage.busy(at(0, 0, 0), at(60, 0, 0)).await, before);
+        assert_eq!(stage.availability(at(5, 9, 0), 30).await["freshness"], "stale");
+        assert!(stage.google.faults().remove(broken));
+        sync_now(&stage).await;
+        stage.same_as_google(at(0, 0, 0), at(60, 0, 0)).await;
+    }
+
+    async fn a_list_waits_as_long_as_google_asks(db: Db) {
+        let stage = Stage::open(db).await;
+        let effect = Effect::Refuse {
+            status: 429,
+            reason: "rateLimitExceeded".to_owned(),
+            domain: Some("usageLimits".to_owned()),
+            message: None,
+            retry_after_s: Some(9),
+        };
+        stage.google.strike(LIST, 1, effect);
+        stage.google.insert(&event("New", at(4, 9, 0), 60)).await;
+        stage.expect_free(at(4, 9, 0), 60, false).await;
+        let calls = stage.google.sandbox.calls();
+        let lists: Vec<_> = calls.iter().filter(|call| call.method == LIST).collect();
+        let refused = lists.iter().position(|call| call.status == 429).unwrap();
+        let waited = lists[refused + 1].at - lists[refused].at;
+        assert!(waited.to_std().unwrap() >= Duration::from_secs(9), "{waited}");
+    }
+
+    async fn an_access_token_that_ended_early_is_renewed_once(db: Db) {
+        let stage = Stage::open(db).await;
+        let tokens = stage.google.calls("oauth2.token");
+        stage.google.strike(LIST, 1, Effect::refuse(401, "global", "authError"));
+        stage.google.insert(&event("New", at(4, 9, 0), 60)).await;
+        stage.expect_free(at(4, 9, 0), 60, false).await;
+        assert_eq!(stage.google.calls("oauth2.token"), tokens + 1);
+    }
+
+    async fn a_revoked_grant_stops_no_booking_and_loses_none(db: Db) {
+        let stage = Stage::with(db, vec![event("Old", at(3, 9, 0), 60)], |_| {}).await;
+        let first = stage.book_and_write(at(3, 11, 0)).await;
+        stage.google.revoke().await;
+        sync_now(&stage).await;
+        eventually("the owner is asked to connect again", async || {
+            (stage.status().await["connection"] == "needs_reconnect").then_some(())
+        })
+        .await;
+        let status = stage.status().await;
+        assert!(status["what_to_do"].as_str().unwrap().contains("start"), "{status}");
+        let known = stage.availability(at(3, 9, 0), 60).await;
+        assert_eq!((&known["available"], &known["freshness"]), (&json!(false), &json!("stale")));
+
+        let second = stage.book(at(3, 12, 0)).await;
+        assert_eq!(second["calendar_sync"], "pending");
+        assert!(second["warning"].as_str().unwrap().contains("connect"), "{second}");
+        let moved = json!({ "start": crate::stage::text(at(3, 14, 0)) });
+        stage.api.patch(&stage.at(&format!("/bookings/{}", id(&first))), &moved).await.ok();
+        assert_eq!(stage.google.of_booking(&id(&second)).await.len(), 0);
+
+        stage.connect().await;
+        eventually("the account is connected", async || {
+            (stage.status().await["connection"] == "connected").then_some(())
+        })
+        .await;
+        for booking in [&first, &second] {
+            stage.synced(booking).await;
+            assert_eq!(stage.google.of_booking(&id(booking)).await.len(), 1);
+        }
+        stage.same_as_google(at(0, 0, 0), at(30, 0, 0)).await;
+    }
+
+    async fn an_event_that_cannot_be_read_in_full_is_counted_and_busy(db: Db) {
+        let mut odd = event("Odd", at(3, 9, 0), 60);
+        // More than the schema's 32 bits.
+        odd["sequence"] = json!(9_007_199_254_740_991_i64);
+        let events = vec![event("Before", at(3, 8, 0), 30), odd, event("After", at(3, 12, 0), 30)];
+        let stage = Stage::with(db, events, |_| {}).await;
+        assert_eq!(stage.status().await["calendars"][0]["odd_events"], 1);
+        let expected = [(at(3, 8, 0), at(3, 8, 30)), (at(3, 9, 0), at(3, 10, 0)), (at(3, 12, 0), at(3, 12, 30))];
+        assert_eq!(stage.busy(at(3, 0, 0), at(4, 0, 0)).await, expected);
+    }
+}
