@@ -84,7 +84,7 @@ impl Groups {
                 continue;
             }
             groups.deleted.remove(&id);
-            let rows = groups.series.entry(id).or_default();
+            let rows = groups.series.entry(id.clone()).or_default();
             match rows.iter_mut().find(|row| row.id == event.id) {
                 Some(row) => {
                     let begins = |event: &Event| event.times.map(|(start, _)| start);

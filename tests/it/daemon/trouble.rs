@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use slotd_sandbox::{Effect, Fault};
+use slotd_sandbox::Effect;
 
 use crate::{
     harness::{Db, on_both_engines},
@@ -28,18 +28,17 @@ on_both_engines! {
             retry_after_s: None,
         };
         for (day, how) in [(4, None), (5, Some(refused))] {
-            let calls = stage.google.calls(LIST);
+            let calls = stage.google.lists();
             match how {
                 None => stage.google.faults().expire_sync_tokens(OWNER),
-                Some(effect) => drop(stage.google.strike(LIST, 1, effect)),
+                Some(effect) => drop(stage.google.strike(LIST, effect)),
             }
             // The refused list passes, the full one is late.
-            let late = Fault { skip: 1, ..Fault::once(LIST, Effect::Delay { ms: 1_500 }) };
             if day == 4 {
-                stage.google.faults().add(late);
+                stage.google.strike_after(1, Some(1), LIST, Effect::Delay { ms: 1_500 });
             }
             stage.google.insert(&event("New", at(day, 9, 0), 60)).await;
-            eventually("the token is refused", async || (stage.google.calls(LIST) > calls).then_some(())).await;
+            eventually("the token is refused", async || (stage.google.lists() > calls).then_some(())).await;
             if day == 4 {
                 let during = stage.availability(at(3, 9, 0), 60).await;
                 assert_eq!((&during["available"], &during["reason"]), (&json!(false), &json!("busy")));
@@ -55,7 +54,7 @@ on_both_engines! {
         let before = stage.busy(at(0, 0, 0), at(60, 0, 0)).await;
         assert_eq!(before.len(), 29);
         // The token is refused, two pages of the full list come, the third does not.
-        let broken = stage.google.faults().add(Fault { skip: 3, times: None, ..Fault::once(LIST, Effect::Empty { status: 400 }) });
+        let broken = stage.google.strike_after(3, None, LIST, Effect::Empty { status: 400 });
         stage.google.faults().expire_sync_tokens(OWNER);
         stage.google.insert(&event("New", at(40, 9, 0), 60)).await;
         eventually("the pass fails", async || {
@@ -78,7 +77,7 @@ on_both_engines! {
             message: None,
             retry_after_s: Some(9),
         };
-        stage.google.strike(LIST, 1, effect);
+        stage.google.strike(LIST, effect);
         stage.google.insert(&event("New", at(4, 9, 0), 60)).await;
         stage.expect_free(at(4, 9, 0), 60, false).await;
         let calls = stage.google.sandbox.calls();
@@ -91,7 +90,7 @@ on_both_engines! {
     async fn an_access_token_that_ended_early_is_renewed_once(db: Db) {
         let stage = Stage::open(db).await;
         let tokens = stage.google.calls("oauth2.token");
-        stage.google.strike(LIST, 1, Effect::refuse(401, "global", "authError"));
+        stage.google.strike(LIST, Effect::refuse(401, "global", "authError"));
         stage.google.insert(&event("New", at(4, 9, 0), 60)).await;
         stage.expect_free(at(4, 9, 0), 60, false).await;
         assert_eq!(stage.google.calls("oauth2.token"), tokens + 1);

@@ -28,7 +28,7 @@ use url::Url;
 use crate::harness::{Db, Raw};
 pub(crate) use client::{Answer, Client};
 pub(crate) use node::Node;
-pub(crate) use owner::{Owner, OWNER};
+pub(crate) use owner::{OWNER, Owner};
 
 /// The zone of the business, with daylight saving.
 pub(crate) const ZONE: Tz = Tz::Europe__Berlin;
@@ -149,9 +149,8 @@ impl Stage {
         eventually("each calendar is mirrored and watched", async || {
             let status = self.status().await;
             let calendars = status["calendars"].as_array().unwrap();
-            let ready = |one: &Value| {
-                one["state"] == "mirrored" && one["watched_until"].is_string() && one["blocks"] == true
-            };
+            let ready =
+                |one: &Value| one["state"] == "mirrored" && one["watched_until"].is_string() && one["blocks"] == true;
             (!calendars.is_empty() && calendars.iter().all(ready)).then_some(())
         })
         .await;
@@ -251,13 +250,18 @@ impl Stage {
     /// Starts another daemon on the same database. Google goes on pushing to the first.
     pub(crate) async fn add_node(&mut self) -> Client {
         let mut config = self.config.clone();
-        config.google.push_url = Some(Url::parse(&self.nodes[0].root()).unwrap());
+        config.google.push_url = Some(Url::parse(&self.nodes[0].root()).unwrap().join(node::PUSH_PATH).unwrap());
         let node = Node::start(config, self.db.master()).await;
         let new = NewKey { business: None, scope: Scope::Admin, label: "second".to_owned(), expires_at: None };
         let (_, key) = node.daemon.keys.create(new).await.unwrap();
         let client = Client::new(format!("{}/api/v1", node.root()), key.reveal());
         self.nodes.push(node);
         client
+    }
+
+    /// Whether the database is on PostgreSQL.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.raw, Raw::Postgres(_))
     }
 
     /// The first daemon.

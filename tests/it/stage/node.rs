@@ -21,6 +21,9 @@ use tracing::{Dispatch, level_filters::LevelFilter};
 use tracing_subscriber::{Registry, fmt, layer::SubscriberExt};
 use url::Url;
 
+/// Where a daemon takes pushes.
+pub(super) const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
+
 /// What a daemon wrote to its log.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
@@ -73,7 +76,7 @@ impl Node {
         let start = runtime.spawn(async move {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             let own = Url::parse(&format!("http://{}/", listener.local_addr()?))?;
-            config.google.push_url.get_or_insert(own.clone());
+            config.google.push_url.get_or_insert(own.join(PUSH_PATH)?);
             config.http.public_url = Some(own);
             app::start(&config, master, listener, &tasks).await
         });

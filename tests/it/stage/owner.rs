@@ -1,33 +1,55 @@
-//! The owner of the business, at work in Google Calendar.
+//! The owner's side: Google Calendar as people at the salon use it, and its faults.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use slotd_sandbox::{Effect, Fault, Faults, Sandbox};
+use slotd_sandbox::{Effect, Fault, Faults, Role, Sandbox};
 
 use super::{Client, text};
 
 /// The owner's address, which is also the id of the primary calendar.
 pub(crate) const OWNER: &str = "aurora@example.com";
+/// Who edits the calendar in these tests. Faults are for slotd's calls, which are made in the owner's name.
+const EDITOR: &str = "mia@example.com";
+const LIST: &str = "calendar.events.list";
 
-/// The stand-in, and the owner's client for it.
+/// The stand-in, and a person's client for it.
 pub(crate) struct Owner {
     pub(crate) sandbox: Sandbox,
     api: Client,
+    /// Lists that the tests asked for.
+    listed: Arc<AtomicUsize>,
 }
 
 impl Owner {
     pub(super) fn new(sandbox: Sandbox) -> Self {
-        let api = Client::new(format!("{}/calendar/v3", sandbox.root()), &sandbox.bearer_token(OWNER));
-        Self { sandbox, api }
+        sandbox.add_user(EDITOR, "Mia");
+        assert!(sandbox.share(OWNER, EDITOR, Role::Owner));
+        let api = Client::new(format!("{}/calendar/v3", sandbox.root()), &sandbox.bearer_token(EDITOR));
+        Self { sandbox, api, listed: Arc::default() }
     }
 
     pub(crate) fn faults(&self) -> &Faults {
         self.sandbox.faults()
     }
 
-    /// Strikes so many calls of the daemon's to one method.
-    pub(crate) fn strike(&self, method: &str, times: u32, effect: Effect) -> u64 {
-        self.faults().add(Fault { times: Some(times), ..Fault::once(method, effect) })
+    /// Strikes the next of slotd's calls to a method.
+    pub(crate) fn strike(&self, method: &str, effect: Effect) -> u64 {
+        self.strike_after(0, Some(1), method, effect)
+    }
+
+    /// Lets `skip` of slotd's calls to a method pass, then strikes so many, or all.
+    pub(crate) fn strike_after(&self, skip: u32, times: Option<u32>, method: &str, effect: Effect) -> u64 {
+        self.faults().add(Fault { skip, times, user: Some(OWNER.to_owned()), ..Fault::once(method, effect) })
+    }
+
+    /// Whether a fault has struck as often as it was to.
+    pub(crate) fn has_struck(&self, fault: u64) -> bool {
+        self.faults().list().iter().all(|listed| listed.id != fault)
     }
 
     pub(crate) async fn insert(&self, event: &Value) -> Value {
@@ -48,6 +70,7 @@ impl Owner {
 
     /// Every live event, series as one.
     pub(crate) async fn events(&self) -> Vec<Value> {
+        self.listed.fetch_add(1, Ordering::Relaxed);
         let list = self.api.get(&format!("/calendars/{OWNER}/events?maxResults=2500")).await.ok();
         list["items"].as_array().unwrap().clone()
     }
@@ -81,6 +104,11 @@ impl Owner {
     /// How often the stand-in was asked for a method, whatever it answered.
     pub(crate) fn calls(&self, method: &str) -> usize {
         self.sandbox.calls().iter().filter(|call| call.method == method).count()
+    }
+
+    /// How often slotd listed events.
+    pub(crate) fn lists(&self) -> usize {
+        self.calls(LIST) - self.listed.load(Ordering::Relaxed)
     }
 }
 
