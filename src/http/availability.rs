@@ -66,7 +66,7 @@ pub(super) async fn availability(
     caller.at(business, Scope::Receptionist)?;
     let Rfc3339(start) = query.start;
     check_call(query.call_id.as_deref())?;
-    let what = match (what(query.service, query.duration_min)?, query.end) {
+    let what = match (what("duration_min", query.service, query.duration_min)?, query.end) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("end", "give `end`, or `service`, or `duration_min`; one of them"));
         }
@@ -150,7 +150,7 @@ pub(super) async fn slots(
     let question = SlotsQuestion {
         range: range(query.from.0, query.to.0, SLOTS_DAYS_MAX)?,
         wish: Wish {
-            what: what(query.service, query.duration_min)?.ok_or_else(|| no_length("service"))?,
+            what: what("duration_min", query.service, query.duration_min)?.ok_or_else(|| no_length("service"))?,
             resource: query.resource,
         },
         limit,

@@ -183,7 +183,7 @@ pub(super) async fn create(
     let region = api.region(business).await?;
     let new = NewBooking {
         wish: Wish {
-            what: what(body.service, body.duration_min)?.ok_or_else(|| no_length("/service"))?,
+            what: what("/duration_min", body.service, body.duration_min)?.ok_or_else(|| no_length("/service"))?,
             resource: body.resource,
         },
         start: body.start.0,
@@ -298,7 +298,7 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
     let key = key(&headers, &format!("change {id}"), &body)?;
-    let what = what(body.service, body.duration_min)?;
+    let what = what("/duration_min", body.service, body.duration_min)?;
     let customer = match (body.customer, body.notes) {
         (None, None) => None,
         (customer, notes) => {
