@@ -92,7 +92,7 @@ on_both_engines! {
             (with("/service", json!("Massage")), "/service"),
             (with("/resource", json!("Nobody")), "/resource"),
             (with("/duration_min", json!(30)), "/duration_min"),
-            (with("/call_id", json!("")), "/call_id"),
+            (with("/call_id", json!("")), "call_id"),
             (with("/customer/name", json!("  ")), "/customer/name"),
             (with("/customer/phone", json!("call me")), "/customer/phone"),
             (with("/customer/phone", json!("+49 12")), "/customer/phone"),

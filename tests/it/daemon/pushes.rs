@@ -10,7 +10,7 @@ use crate::{
 };
 
 const HOOK: &str = "/webhooks/google-calendar";
-const CHANGES: &str = "SELECT SUM(dirty) + SUM(seen) + SUM(version) + SUM(fence) FROM calendar";
+const CHANGES: &str = "SELECT CAST(SUM(dirty + seen + version + fence) AS BIGINT) FROM calendar";
 
 on_both_engines! {
     async fn a_forged_push_asks_google_nothing_and_writes_nothing(db: Db) {
@@ -62,7 +62,7 @@ on_both_engines! {
         stage.idle().await;
         let passes = stage.google.lists() - lists;
         eprintln!("{passes} passes for 1,000 pushes");
-        assert!((1..=200).contains(&passes), "{passes}");
+        assert!((1..=10).contains(&passes), "{passes}");
         stage.google.insert(&event("Visit", at(2, 10, 0), 30)).await;
         stage.expect_free(at(2, 10, 0), 30, false).await;
     }

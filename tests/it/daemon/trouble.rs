@@ -7,7 +7,7 @@ use slotd_sandbox::Effect;
 
 use crate::{
     harness::{Db, on_both_engines},
-    stage::{OWNER, Stage, at, event, eventually, id},
+    stage::{OWNER, Stage, at, event, eventually, garble, id, text},
 };
 
 const LIST: &str = "calendar.events.list";
@@ -113,7 +113,7 @@ on_both_engines! {
         let second = stage.book(at(3, 12, 0)).await;
         assert_eq!(second["calendar_sync"], "pending");
         assert!(second["warning"].as_str().unwrap().contains("connect"), "{second}");
-        let moved = json!({ "start": crate::stage::text(at(3, 14, 0)) });
+        let moved = json!({ "start": text(at(3, 14, 0)) });
         stage.api.patch(&stage.at(&format!("/bookings/{}", id(&first))), &moved).await.ok();
         assert_eq!(stage.google.of_booking(&id(&second)).await.len(), 0);
 
@@ -129,14 +129,23 @@ on_both_engines! {
         stage.same_as_google(at(0, 0, 0), at(30, 0, 0)).await;
     }
 
-    async fn an_event_that_cannot_be_read_in_full_is_counted_and_busy(db: Db) {
-        let mut odd = event("Odd", at(3, 9, 0), 60);
-        // More than the schema's 32 bits.
-        odd["sequence"] = json!(9_007_199_254_740_991_i64);
-        let events = vec![event("Before", at(3, 8, 0), 30), odd, event("After", at(3, 12, 0), 30)];
-        let stage = Stage::with(db, events, |_| {}).await;
-        assert_eq!(stage.status().await["calendars"][0]["odd_events"], 1);
-        let expected = [(at(3, 8, 0), at(3, 8, 30)), (at(3, 9, 0), at(3, 10, 0)), (at(3, 12, 0), at(3, 12, 30))];
+    async fn an_event_that_cannot_be_read_is_counted_and_the_rest_of_its_page_is_kept(db: Db) {
+        let events = vec![
+            event("Before", at(3, 8, 0), 30),
+            event("Never", at(3, 10, 0), 15),
+            event("Long", at(3, 12, 0), 60),
+            event("After", at(3, 15, 0), 30),
+        ];
+        let end = text(at(3, 13, 0));
+        let garbled = [(text(at(3, 10, 0)), "soon".to_owned()), (end.clone(), end[..19].to_owned())];
+        let stage = Stage::with(db, events, |config| {
+            config.google.api_base_url = garble(&config.google.api_base_url, garbled.to_vec());
+        })
+        .await;
+        assert_eq!(stage.status().await["calendars"][0]["odd_events"], 2);
+        let expected = [(at(3, 8, 0), at(3, 8, 30)), (at(3, 12, 0), at(3, 13, 0)), (at(3, 15, 0), at(3, 15, 30))];
         assert_eq!(stage.busy(at(3, 0, 0), at(4, 0, 0)).await, expected);
+        stage.google.insert(&event("Visit", at(3, 17, 0), 30)).await;
+        stage.expect_free(at(3, 17, 0), 30, false).await;
     }
 }

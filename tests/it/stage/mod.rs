@@ -5,6 +5,7 @@
 //! log must hold no line at error level.
 
 mod client;
+mod garble;
 mod node;
 mod owner;
 
@@ -27,6 +28,7 @@ use url::Url;
 
 use crate::harness::{Db, Raw};
 pub(crate) use client::{Answer, Client};
+pub(crate) use garble::garble;
 pub(crate) use node::Node;
 pub(crate) use owner::{OWNER, Owner};
 
