@@ -1,5 +1,6 @@
 //! Builds the whole daemon from its configuration, once.
 
+mod gauges;
 mod jobs;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -136,6 +137,7 @@ pub async fn start(
     let serve = accept::Limits::from(&config.http);
     life.spawn("http", accept::serve(listener, router(api, &config.http), serve, life.stopping()));
     life.spawn("metrics", accept::serve(metrics_listener, metrics_page(metrics.clone()), serve, life.stopping()));
+    life.spawn("gauges", gauges::keep(store.clone(), metrics.clone(), Arc::clone(&clock), life.stopping()));
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     life.spawn("mirrors", mirrors.clone().run(life.stopping()));
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));

@@ -248,6 +248,7 @@ impl Connect {
                 };
                 tx.save_account(&account).await?;
                 tx.wake_account(business, id).await?;
+                tx.retry_deliveries(business).await?;
                 Ok(account)
             })
         });

@@ -87,11 +87,11 @@ impl Desk {
                 _ => break,
             }
         }
-        if matches!(outcome, Err(BookingError::Refused(_))) {
-            // It may have waited for the lock behind a request with the same key, and found the time taken by that one.
-            if let Some(reply) = self.recall(business, key).await? {
-                outcome = Ok(reply);
-            }
+        if matches!(outcome, Err(BookingError::Refused(_)))
+            && let Some(reply) = self.recall(business, key).await?
+        {
+            // The time was taken by this very request, repeated while the first was under way.
+            outcome = Ok(reply);
         }
         self.metrics.bookings(match &outcome {
             Ok(reply) if reply.replayed => "replayed",

@@ -49,6 +49,13 @@ impl Config {
             return Err(Refused { key: "outbox.lease_s", expected });
         }
 
+        // Otherwise a calendar would pass to another node while the first still waits for a page.
+        if sync.lease_s <= google.request_timeout_s {
+            let expected =
+                format!("expected more than google.request_timeout_s, which is {}", google.request_timeout_s);
+            return Err(Refused { key: "sync.lease_s", expected });
+        }
+
         for (key, url) in [
             ("google.api_base_url", &google.api_base_url),
             ("google.auth_url", &google.auth_url),

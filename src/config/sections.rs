@@ -179,7 +179,7 @@ pub struct Booking {
 
 impl Default for Booking {
     fn default() -> Self {
-        Self { verify_deadline_ms: 300, verify_after_s: 5 }
+        Self { verify_deadline_ms: 300, verify_after_s: 1 }
     }
 }
 

@@ -77,11 +77,11 @@ pub(super) fn range(from: DateTime<Utc>, to: DateTime<Utc>, days_max: i64) -> Re
 /// The longest bare duration that can be booked, in minutes.
 const DURATION_MAX_MIN: i64 = 24 * 60;
 
-/// What is wanted: a service or a bare duration, not both. `field` is where the duration stands in the request.
+/// What is wanted: a service or a bare duration, not both. `field` is how the request calls the duration.
 pub(super) fn what(
-    field: &'static str,
     service: Option<String>,
     duration_min: Option<i64>,
+    field: &'static str,
 ) -> Result<Option<What>, Problem> {
     match (service, duration_min) {
         (Some(_), Some(_)) => Err(Problem::invalid(field, "give `service` or `duration_min`, not both")),

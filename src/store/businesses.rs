@@ -56,8 +56,9 @@ const UPDATE: Sql = Sql::same(
       WHERE id = $1",
 );
 const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
+const LATEST: Sql = Sql::same("SELECT id FROM business ORDER BY id DESC LIMIT 1");
 pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("INSERT", INSERT), ("SELECT", SELECT), ("LIST", LIST), ("UPDATE", UPDATE), ("KEYS", KEYS)];
+    &[("INSERT", INSERT), ("SELECT", SELECT), ("LIST", LIST), ("UPDATE", UPDATE), ("KEYS", KEYS), ("LATEST", LATEST)];
 
 impl TryFrom<Row> for Business {
     type Error = Error;
@@ -81,6 +82,18 @@ pub(super) async fn load_keys(tx: &mut Tx, business: BusinessId) -> Result<Busin
     let row: Option<(Vec<u8>,)> = fetch!(fetch_optional, tx, KEYS, business.to_string())?;
     let (wrapped,) = row.ok_or(Error::NoBusiness)?;
     Ok(BusinessKeys::unwrap(&wrapped, tx.store().master(), business)?)
+}
+
+/// Whether the master keys at hand open what is stored, told by the latest business.
+pub(super) async fn check_master(tx: &mut Tx) -> Result<()> {
+    let row: Option<(String,)> = fetch!(fetch_optional, tx, LATEST)?;
+    let Some((latest,)) = row else { return Ok(()) };
+    match load_keys(tx, parse(T, "id", &latest)?).await {
+        Err(Error::Sealed(error)) => {
+            Err(Error::Open(format!("the encryption keys are not those of its data: {error}")))
+        }
+        checked => checked.map(drop),
+    }
 }
 
 impl Tx {

@@ -110,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or is newer than this program.
+    /// When it cannot be reached, is newer than this program, or was written with other master keys.
     pub async fn open(
         options: &Options,
         clock: SharedClock,
@@ -124,7 +124,10 @@ impl Store {
         } else {
             return Err(Error::Open("the URL begins with neither sqlite: nor postgres:".into()));
         };
-        Ok(Self { engine, clock, chance, master, keys: Arc::default() })
+        let store = Self { engine, clock, chance, master, keys: Arc::default() };
+        // Otherwise the daemon would start, and fail at every request.
+        store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
+        Ok(store)
     }
 
     async fn open_sqlite(options: &Options) -> Result<Engine> {
@@ -175,6 +178,8 @@ impl Store {
                 ("statement_timeout", STATEMENT_TIMEOUT_MS),
                 ("lock_timeout", LOCK_TIMEOUT_MS),
                 ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT_MS),
+                // Each start would log that the table of migrations exists already.
+                ("client_min_messages", "warning"),
             ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()

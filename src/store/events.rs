@@ -96,12 +96,14 @@ const FREE_SERIES: Sql = Sql::same(
 const PURGE_EVENTS: Sql = Sql::same(
     "DELETE FROM event WHERE (business_id, calendar_id, generation, event_id) IN (
         SELECT business_id, calendar_id, generation, event_id FROM event
-         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3 LIMIT $4)",
+         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3
+           AND generation <> (SELECT generation FROM calendar c WHERE c.business_id = $1 AND c.id = $2) LIMIT $4)",
 );
 const PURGE_BUSY: Sql = Sql::same(
     "DELETE FROM busy_slot WHERE (business_id, calendar_id, generation, start_at, end_at, event_id) IN (
         SELECT business_id, calendar_id, generation, start_at, end_at, event_id FROM busy_slot
-         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3 LIMIT $4)",
+         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3
+           AND generation <> (SELECT generation FROM calendar c WHERE c.business_id = $1 AND c.id = $2) LIMIT $4)",
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("SELECT", SELECT),
@@ -311,8 +313,8 @@ impl Tx {
         execute!(self, FREE_SERIES, of.business.to_string(), of.calendar.to_string(), of.number, series_id)
     }
 
-    /// Removes up to `limit` rows of each kind that belong to earlier generations; a later one is being staged. Returns how
-    /// many were removed.
+    /// Removes up to `limit` rows of each kind that belong to generations before `keep` and are not served; a later one is
+    /// being staged. Returns how many were removed.
     pub async fn purge_generations(&mut self, keep: Generation, limit: usize) -> Result<u64> {
         let (business, calendar) = (keep.business.to_string(), keep.calendar.to_string());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -110,6 +110,11 @@ const NEXT_DUE: Sql = Sql::same(
     "SELECT c.due_at FROM calendar c JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
       WHERE a.status = 'connected' AND c.lease_until <= $1 ORDER BY c.due_at LIMIT 1",
 );
+/// Of the calendars that make somebody busy and whose grant is alive.
+const OLDEST_LOOK: Sql = Sql::same(
+    "SELECT MIN(c.as_of) FROM calendar c JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
+      WHERE c.blocks = 1 AND c.resource_id IS NOT NULL AND a.status = 'connected'",
+);
 const WATCH_DUE: Sql = Sql::same(
     "SELECT c.business_id, c.id FROM calendar c
        JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
@@ -132,6 +137,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("FORGET_TOKEN", FORGET_TOKEN),
     ("ROLLED", ROLLED),
     ("NEXT_DUE", NEXT_DUE),
+    ("OLDEST_LOOK", OLDEST_LOOK),
     ("WATCH_DUE", WATCH_DUE),
     ("WATCH_AT", WATCH_AT),
     ("ROLL_DUE", ROLL_DUE),
@@ -276,6 +282,12 @@ impl Tx {
         let now = micros(self.lease_time().await?);
         let row: Option<(i64,)> = fetch!(fetch_optional, self, NEXT_DUE, now)?;
         row.map(|(at,)| instant(T, "due_at", at)).transpose()
+    }
+
+    /// The start of the oldest last pass, among the calendars that matter for answers.
+    pub async fn oldest_look(&mut self) -> Result<Option<DateTime<Utc>>> {
+        let (at,): (Option<i64>,) = fetch!(fetch_one, self, OLDEST_LOOK)?;
+        at.map(|at| instant(T, "as_of", at)).transpose()
     }
 
     /// Up to `limit` calendars that need a watch channel, or a new one.

@@ -20,12 +20,6 @@ pub(super) struct Slots {
     pub(super) odd: i64,
 }
 
-impl Slots {
-    pub(super) fn longest_us(&self) -> i64 {
-        longest_us(&self.busy)
-    }
-}
-
 /// The longest of `slots`, in microseconds.
 pub(super) fn longest_us(slots: &[BusySlot]) -> i64 {
     slots.iter().filter_map(|slot| slot.interval.duration().num_microseconds()).max().unwrap_or_default()

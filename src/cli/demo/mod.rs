@@ -108,7 +108,7 @@ pub(super) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Res
     if arguments.json {
         output::say(&facts.json(&places).to_string());
     } else {
-        output::say(&facts.tour(&client, folder.path()).await?);
+        output::say(&facts.tour(&client, &places, folder.path()).await?);
     }
     let code = life.run_until_stopped().await;
     daemon.store.close().await;

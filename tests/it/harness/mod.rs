@@ -22,22 +22,22 @@ pub(crate) use raw::Raw;
 /// Names the PostgreSQL server on which tests make their databases.
 const SERVER: &str = "SLOTD_TEST_POSTGRES_URL";
 
-/// Makes each `async fn name(db: Db)` two tests: `name::sqlite` and `name::postgres`.
+/// Makes each `async fn name(db: Db)` two tests: `name::sqlite` and `name::postgres`. Takes a bare [`Home`], too.
 macro_rules! on_both_engines {
-    ($(async fn $name:ident($db:ident: Db) $body:block)+) => {$(
+    ($(async fn $name:ident($db:ident: $kind:ident) $body:block)+) => {$(
         mod $name {
             use super::*;
 
-            async fn check($db: Db) $body
+            async fn check($db: $kind) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                check(Db::sqlite().await).await;
+                check($kind::sqlite().await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                check(Db::postgres().await).await;
+                check($kind::postgres().await).await;
             }
         }
     )+};
@@ -50,23 +50,29 @@ pub(crate) struct Db {
     pub(crate) store: Store,
     /// Stands at [`samples::START`] until the test moves it.
     pub(crate) clock: Arc<TestClock>,
-    url: String,
     master: Arc<MasterKeys>,
     home: Home,
 }
 
-/// Where the database is, and what is to be cleaned up.
-enum Home {
+/// Where a new, empty database is. It is gone when this is dropped.
+pub(crate) struct Home {
+    url: String,
+    place: Place,
+}
+
+/// What is to be cleaned up.
+enum Place {
     Folder(TempDir),
     Server { url: String, name: String },
 }
 
-impl Db {
+impl Home {
     /// In a file of a new folder.
+    #[expect(clippy::unused_async, reason = "made like the other one")]
     pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("slotd.db").display());
-        Self::open(url, Home::Folder(folder)).await
+        Self { url, place: Place::Folder(folder) }
     }
 
     /// On the server that the environment names. Without one the test fails: a skipped test looks like a passed one.
@@ -82,26 +88,64 @@ impl Db {
         connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
         let mut url = url::Url::parse(&server).unwrap();
         url.set_path(&name);
-        Self::open(url.into(), Home::Server { url: server, name }).await
+        Self { url: url.into(), place: Place::Server { url: server, name } }
     }
 
-    async fn open(url: String, home: Home) -> Self {
+    /// As `database.url` names it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Connections of the test's own, past any store.
+    pub(crate) async fn raw(&self, connections_max: u32) -> Raw {
+        Raw::connect(&self.url, connections_max).await
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let Place::Server { url, name } = &self.place else { return };
+        let (url, drop) = (url.clone(), format!("DROP DATABASE {name} WITH (FORCE)"));
+        // A failed test unwinds through here, where nothing can be awaited.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let mut connection = PgConnection::connect(&url).await.unwrap();
+                connection.execute(AssertSqlSafe(drop)).await.unwrap();
+            });
+        });
+        assert!(dropped.join().is_ok() || std::thread::panicking(), "the database {name} stays behind");
+    }
+}
+
+impl Db {
+    /// On SQLite.
+    pub(crate) async fn sqlite() -> Self {
+        Self::open(Home::sqlite().await).await
+    }
+
+    /// On PostgreSQL, as [`Home::postgres`] finds it.
+    pub(crate) async fn postgres() -> Self {
+        Self::open(Home::postgres().await).await
+    }
+
+    async fn open(home: Home) -> Self {
         let clock = TestClock::at(samples::START);
         let master = Arc::new(MasterKeys::generate("test", &SystemChance).unwrap());
-        let store = open(&url, 24, Arc::clone(&clock), Arc::clone(&master)).await;
-        Self { store, clock, url, master, home }
+        let store = open(home.url(), 24, Arc::clone(&clock), Arc::clone(&master)).await;
+        Self { store, clock, master, home }
     }
 
     /// Another node on the same database: nothing in memory is shared but the clock.
     pub(crate) async fn another_node(&self, connections_max: u32) -> Store {
-        open(&self.url, connections_max, Arc::clone(&self.clock), Arc::clone(&self.master)).await
+        open(self.home.url(), connections_max, Arc::clone(&self.clock), Arc::clone(&self.master)).await
     }
 
     /// The folder of an SQLite database.
     pub(crate) fn folder(&self) -> Option<&std::path::Path> {
-        match &self.home {
-            Home::Folder(folder) => Some(folder.path()),
-            Home::Server { .. } => None,
+        match &self.home.place {
+            Place::Folder(folder) => Some(folder.path()),
+            Place::Server { .. } => None,
         }
     }
 
@@ -117,7 +161,7 @@ impl Db {
 
     /// Connections of the test's own, past the store.
     pub(crate) async fn raw(&self, connections_max: u32) -> Raw {
-        Raw::connect(&self.url, connections_max).await
+        self.home.raw(connections_max).await
     }
 
     /// [`Store::write`] of a caller.
@@ -148,22 +192,6 @@ impl Db {
         while lease_time().await < end {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-}
-
-impl Drop for Db {
-    fn drop(&mut self) {
-        let Home::Server { url, name } = &self.home else { return };
-        let (url, drop) = (url.clone(), format!("DROP DATABASE {name} WITH (FORCE)"));
-        // A failed test unwinds through here, where nothing can be awaited.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async move {
-                let mut connection = PgConnection::connect(&url).await.unwrap();
-                connection.execute(AssertSqlSafe(drop)).await.unwrap();
-            });
-        });
-        assert!(dropped.join().is_ok() || std::thread::panicking(), "the database {name} stays behind");
     }
 }
 

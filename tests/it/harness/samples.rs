@@ -156,22 +156,7 @@ pub(crate) fn calendar(account: &Account, resource: Option<ResourceId>) -> Calen
         resource,
         blocks: resource.is_some(),
         target: resource.is_some(),
-        mirror: Mirror {
-            version: 0,
-            generation: 0,
-            sync_token: None,
-            as_of: None,
-            coverage: None,
-            odd_events: 0,
-            synced_events: 0,
-            pushed: false,
-            due_at: START,
-            failures: 0,
-            last_error: None,
-            watchable: true,
-            account_status: account.status,
-            watched_until: None,
-        },
+        mirror: Mirror { due_at: START, ..Mirror::unread(account.status) },
     }
 }
 

@@ -172,8 +172,13 @@ on_both_engines! {
         assert_eq!(claim(&db, LONG, 1).await, []);
         assert_eq!(saved(&db, &shop).await.mirror.synced_events, 10);
         db.write(move |tx| Box::pin(async move { tx.release_calendar(&lease).await })).await.unwrap();
-        assert_eq!(claim(&db, LONG, 1).await[0].fence, lease.fence + 1);
-        assert_eq!(saved(&db, &shop).await.mirror.synced_events, 0, "of the pass under way");
+        let next = claim(&db, LONG, 1).await[0];
+        assert_eq!(next.fence, lease.fence + 1);
+        let late = db.write(move |tx| Box::pin(async move { tx.count_from_zero(&lease).await })).await;
+        assert!(matches!(late, Err(Error::LeaseLost)), "{late:?}");
+        assert_eq!(saved(&db, &shop).await.mirror.synced_events, 10);
+        db.write(move |tx| Box::pin(async move { tx.count_from_zero(&next).await })).await.unwrap();
+        assert_eq!(saved(&db, &shop).await.mirror.synced_events, 0);
     }
 
     async fn a_finished_pass_says_all_it_learned(db: Db) {
@@ -255,6 +260,17 @@ on_both_engines! {
         db.write(move |tx| Box::pin(async move { tx.release_calendar(&second).await })).await.unwrap();
         assert_eq!(saved(&db, &shop).await.mirror.coverage, Some(between(0, 900)));
         assert_eq!(claim(&db, LONG, 1).await.len(), 1, "the push is still owed a pass");
+    }
+
+    async fn an_account_that_was_connected_anew_is_looked_at_and_watched_at_once(db: Db) {
+        let shop = db.shop(1).await;
+        let (business, account, id) = (shop.business.id, shop.account.id, shop.calendar.id);
+        let lease = claim(&db, LONG, 1).await[0];
+        finish(&db, lease, finished(60)).await.unwrap();
+        db.write(move |tx| Box::pin(tx.schedule_watch(business, id, at(60), true))).await.unwrap();
+        db.write(move |tx| Box::pin(tx.wake_account(business, account))).await.unwrap();
+        assert_eq!(db.read(|tx| Box::pin(tx.watches_due(9))).await, [(business, id)]);
+        assert_eq!(claim(&db, LONG, 1).await.len(), 1);
     }
 
     async fn a_channel_is_due_when_it_was_said(db: Db) {
