@@ -151,7 +151,7 @@ impl Db {
 
     /// Where it is, as a configuration says it.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.home.url()
     }
 
     /// The master key of its businesses.
