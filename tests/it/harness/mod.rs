@@ -149,9 +149,9 @@ impl Db {
         }
     }
 
-    /// Where it is, as a configuration says it.
+    /// As `database.url` names it.
     pub(crate) fn url(&self) -> &str {
-        &self.url
+        self.home.url()
     }
 
     /// The master key of its businesses.
