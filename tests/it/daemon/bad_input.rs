@@ -70,6 +70,7 @@ on_both_engines! {
             ("bookings?status=open".to_owned(), "status"),
             ("bookings?limit=0".to_owned(), "limit"),
             ("bookings?cursor=7".to_owned(), "cursor"),
+            ("bookings?call_id=%00".to_owned(), "call_id"),
             ("bookings?from=2027-01-11T10:00:00".to_owned(), "from"),
         ];
         for (question, field) in questions {
@@ -92,7 +93,7 @@ on_both_engines! {
             (with("/service", json!("Massage")), "/service"),
             (with("/resource", json!("Nobody")), "/resource"),
             (with("/duration_min", json!(30)), "/duration_min"),
-            (with("/call_id", json!("")), "call_id"),
+            (with("/call_id", json!("")), "/call_id"),
             (with("/customer/name", json!("  ")), "/customer/name"),
             (with("/customer/phone", json!("call me")), "/customer/phone"),
             (with("/customer/phone", json!("+49 12")), "/customer/phone"),

@@ -172,7 +172,7 @@ on_both_engines! {
         // No push tells of it: the booking itself looks first, when the last look is older than it may be.
         stage.google.strike("push", Effect::Drop);
         stage.google.insert(&event("Dentist", at(2, 10, 0), 60)).await;
-        tokio::time::sleep(std::time::Duration::from_millis(5_100)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
         let refused = stage.try_book(at(2, 10, 0)).await;
         assert_eq!((refused.status, &refused.json()["reason"]), (409, &json!("busy")));
     }

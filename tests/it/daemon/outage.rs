@@ -26,7 +26,7 @@ on_both_engines! {
         let stage = Stage::open(db).await;
         stage.google.faults().set_down(true);
         // Past the time for which the last look at Google is good enough.
-        tokio::time::sleep(Duration::from_millis(5_100)).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
         let started = Instant::now();
         let first = stage.book(at(2, 10, 0)).await;
         let waited = started.elapsed();

@@ -79,7 +79,7 @@ impl Catcher {
         let channels: Vec<(String,)> = stage.raw.rows(slotd::store::Sql::same("SELECT id FROM channel")).await;
         let token = "a token that the test knows".to_owned();
         let hash = slotd::crypto::sha256(token.as_bytes());
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = data_encoding::HEXLOWER.encode(&hash);
         let literal = if stage.is_postgres() { format!("'\\x{hex}'") } else { format!("x'{hex}'") };
         // Another row, so that the daemon's own channel goes on working.
         let copy = format!(

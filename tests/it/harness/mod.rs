@@ -149,7 +149,7 @@ impl Db {
         }
     }
 
-    /// Where it is, as a configuration says it.
+    /// As `database.url` names it.
     pub(crate) fn url(&self) -> &str {
         self.home.url()
     }

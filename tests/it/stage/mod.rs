@@ -39,6 +39,9 @@ const DEADLINE: Duration = Duration::from_secs(40);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
+/// Busy time, in order.
+pub(crate) type Intervals = Vec<(DateTime<Utc>, DateTime<Utc>)>;
+
 /// A business on a running daemon. Its one resource, Mia, has the owner's primary calendar.
 pub(crate) struct Stage {
     /// Google, as its owner and its faults.
@@ -51,7 +54,8 @@ pub(crate) struct Stage {
     pub(crate) nodes: Vec<Node>,
     pub(crate) raw: Raw,
     config: Config,
-    folder: TempDir,
+    /// Holds the client's secret.
+    _folder: TempDir,
     db: Db,
 }
 
@@ -112,7 +116,7 @@ impl Stage {
             nodes: vec![node],
             raw,
             config,
-            folder,
+            _folder: folder,
             db,
         };
         stage.set_up().await;
@@ -173,7 +177,7 @@ impl Stage {
     }
 
     /// The busy intervals of Mia, as the API tells them.
-    pub(crate) async fn busy(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+    pub(crate) async fn busy(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Intervals {
         let query = format!("from={}&to={}&resource={}", url_time(from), url_time(to), self.resource);
         let answer = self.api.get(&self.at(&format!("/busy?{query}"))).await.ok();
         owner::intervals(&answer["busy"])
@@ -194,8 +198,8 @@ impl Stage {
         };
         if tokio::time::timeout(DEADLINE, same).await.is_err() {
             let (ours, theirs) = seen.unwrap();
-            type Busy = [(DateTime<Utc>, DateTime<Utc>)];
-            let only = |a: &Busy, b: &Busy| a.iter().filter(|one| !b.contains(one)).copied().collect::<Vec<_>>();
+            let only =
+                |a: &Intervals, b: &Intervals| a.iter().filter(|one| !b.contains(one)).copied().collect::<Vec<_>>();
             let status = self.status().await;
             panic!("only ours: {:?}\nonly Google's: {:?}\n{status:#}", only(&ours, &theirs), only(&theirs, &ours));
         }
@@ -351,6 +355,5 @@ impl Drop for Stage {
                 std::panic::resume_unwind(panic);
             }
         });
-        let _ = &self.folder;
     }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use slotd_sandbox::{Effect, Fault, Faults, Role, Sandbox};
 
-use super::{Client, text};
+use super::{Client, Intervals, text};
 
 /// The owner's address, which is also the id of the primary calendar.
 pub(crate) const OWNER: &str = "aurora@example.com";
@@ -89,7 +89,7 @@ impl Owner {
     }
 
     /// The merged busy time, as Google itself tells it.
-    pub(crate) async fn busy(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+    pub(crate) async fn busy(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Intervals {
         let question = json!({ "timeMin": text(from), "timeMax": text(to), "items": [{ "id": OWNER }] });
         let answer = self.api.post("/freeBusy", &question).await.ok();
         intervals(&answer["calendars"][OWNER]["busy"])
@@ -113,7 +113,7 @@ impl Owner {
 }
 
 /// Intervals of an answer, in order.
-pub(super) fn intervals(list: &Value) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+pub(super) fn intervals(list: &Value) -> Intervals {
     let time = |value: &Value| value.as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
     list.as_array().unwrap().iter().map(|one| (time(&one["start"]), time(&one["end"]))).collect()
 }
