@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod binary;
+mod daemon;
 mod dashboard;
 mod dependencies;
 mod floors;
 mod harness;
 mod judges;
+mod stage;
 mod store;

@@ -149,6 +149,16 @@ impl Db {
         }
     }
 
+    /// As `database.url` names it.
+    pub(crate) fn url(&self) -> &str {
+        self.home.url()
+    }
+
+    /// The master key of its businesses.
+    pub(crate) fn master(&self) -> Arc<MasterKeys> {
+        Arc::clone(&self.master)
+    }
+
     /// Connections of the test's own, past the store.
     pub(crate) async fn raw(&self, connections_max: u32) -> Raw {
         self.home.raw(connections_max).await
