@@ -327,10 +327,18 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
         Outcome::Saw(seen) => {
             link.recheck = false;
             if let Seen::Live { interval, etag, .. } = &seen {
-                if let Some(sent) = sent.filter(|sent| *interval == Some(sent.interval)) {
+                // The same time as before tells nothing: other details may or may not have gone through.
+                let arrived = |sent: &Content| {
+                    *interval == Some(sent.interval)
+                        && link.written.is_none_or(|written| written.interval != sent.interval)
+                };
+                if let Some(sent) = sent.filter(arrived) {
                     // The write went through, and its answer was lost.
                     link.written = Some(sent);
                     link.etag.clone_from(etag);
+                    if sent.version == booking.version {
+                        booking.calendar_sync = CalendarSync::Synced;
+                    }
                 } else if link.written.is_none() {
                     link.written = Some(Content { version: 0, interval: job.booking.interval });
                 }
