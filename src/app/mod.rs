@@ -22,7 +22,7 @@ use crate::{
     http::{Api, accept, load_phone_numbers, router},
     lifecycle::Lifecycle,
     outbox::{self, Outbox},
-    store::{self, Store},
+    store::{self, Lane, Store},
     sync::{self, Mirrors},
     telemetry::Metrics,
 };
@@ -70,6 +70,10 @@ pub async fn start(
         .with_context(|| format!("cannot listen on metrics.bind = {}", config.metrics.bind))?;
     let metrics_address = metrics_listener.local_addr()?;
     let store = open_store(config, master).await?;
+    if store.engine_name() == "sqlite" {
+        let end = store::work::<(), store::Error, _>(|tx| Box::pin(async move { tx.end_all_leases().await }));
+        store.write(Lane::Background, end).await?;
+    }
     let metrics = Metrics::new();
     let (wake, passes, deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
 

@@ -83,7 +83,7 @@ impl Desk {
             outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), look.is_current).await;
             match &outcome {
                 // Somebody was faster between the check and the insert, or with the same key: look again.
-                Err(BookingError::Store(store::Error::Exists | store::Error::Overlap)) => {}
+                Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended)) => {}
                 _ => break,
             }
         }

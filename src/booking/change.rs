@@ -129,7 +129,10 @@ impl Desk {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Reply, BookingError>> + Clone + Send + 'static,
     {
         let mut outcome = self.store.write(Lane::Caller, work.clone()).await;
-        if matches!(outcome, Err(BookingError::Store(store::Error::Exists | store::Error::Overlap))) {
+        if matches!(
+            outcome,
+            Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended))
+        ) {
             outcome = self.store.write(Lane::Caller, work).await;
         }
         self.outbox.notify_one();

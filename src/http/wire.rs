@@ -138,6 +138,7 @@ impl From<crate::store::Error> for Problem {
     fn from(error: crate::store::Error) -> Self {
         match error {
             crate::store::Error::NoBusiness => Self::not_found("business"),
+            crate::store::Error::Contended => Self::unavailable(1, "too much happened at once; nothing was changed"),
             other => Self::internal(other),
         }
     }

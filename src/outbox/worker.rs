@@ -120,8 +120,14 @@ impl Outbox {
         let longest = if outage { OUTAGE_BACKOFF_MAX } else { BACKOFF_MAX };
         let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(error.retry_after().unwrap_or_default());
-        // Google being down or the grant being dead is nobody's fault here: such deliveries wait as long as it takes.
-        let waits = error.is_transient() || matches!(error, google::Error::NeedsReconnect { .. });
+        // Google being down, a dead grant or a wrong setting is not the delivery's fault: such deliveries wait as long as it takes.
+        let waits = error.is_transient()
+            || matches!(
+                error,
+                google::Error::NeedsReconnect { .. }
+                    | google::Error::InsufficientScope
+                    | google::Error::Misconfigured { .. }
+            );
         let dead = !waits && delivery.attempts >= i64::from(self.config.attempts_max);
         tracing::warn!(
             business = %delivery.business, kind = delivery.owed.kind(), attempt = delivery.attempts, %error, dead,

@@ -26,8 +26,8 @@ use crate::{
     domain::{BusinessId, SharedChance, SharedClock},
 };
 
-/// How to open the database.
-#[derive(Debug, Clone)]
+/// How to open the database. Without `Debug`: the URL may hold a password.
+#[derive(Clone)]
 pub struct Options {
     /// `sqlite:PATH` or `postgres://…`.
     pub url: String,

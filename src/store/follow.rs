@@ -31,7 +31,6 @@ pub fn seen(event: &Event, etag: Option<&str>, zone: Tz) -> Seen {
         interval: single_interval(event, zone),
         etag: etag.map(str::to_owned),
         recurs: event.kind != EventKind::Single,
-        free: !event.blocks(),
     }
 }
 

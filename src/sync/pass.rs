@@ -214,12 +214,12 @@ impl Mirrors {
         };
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(asked.unwrap_or_default());
         let due_at = self.clock.now() + wait;
-        let (lease, account, why) = (pass.lease, pass.calendar.account, error.to_string());
+        let (lease, account, began, why) = (pass.lease, pass.calendar.account, pass.began, error.to_string());
         let reconnect = matches!(error, PassError::Google(google::Error::NeedsReconnect { .. }));
         let settle = self.store.write(Lane::Background, move |tx| {
             Box::pin(async move {
                 if reconnect {
-                    tx.mark_needs_reconnect(business, account, &why).await?;
+                    tx.mark_needs_reconnect(business, account, began, &why).await?;
                 }
                 tx.fail_pass(&lease, &why, due_at).await
             })

@@ -10,7 +10,7 @@ use crate::{
     availability::Rules,
     domain::{BusinessId, ResourceId, ServiceId},
     http::{Api, Json, Path, Problem},
-    store::{self, Lane, api_keys::Scope, services::Service},
+    store::{self, Lane, api_keys::Scope, resources::Resource, services::Service},
 };
 
 /// Body of `POST services`, and of `PUT services/{id}`.
@@ -124,9 +124,8 @@ async fn save_service(
             let known = tx.resources(business).await?;
             let mut resources = Vec::with_capacity(body.resources.len());
             for (at, text) in body.resources.iter().enumerate() {
-                let found = known.iter().find(|known| known.id.to_string() == *text || known.name == *text);
                 let unknown = || Problem::invalid(format!("/resources/{at}"), "there is no such resource");
-                resources.push(found.ok_or_else(unknown)?.id);
+                resources.push(Resource::find(&known, text).ok_or_else(unknown)?.id);
             }
             resources.sort_unstable();
             resources.dedup();

@@ -76,7 +76,7 @@ impl Installation {
         let mut installation = Self { google, home, folder, settings, key: String::new() };
         installation.run(&["encryption-key", "generate", &installation.path("keys").display().to_string()]);
         let made = installation.run(&["api-key", "create", "--scope", "admin", "--label", "test"]);
-        installation.key = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+        String::from_utf8(made.stdout).unwrap().trim().clone_into(&mut installation.key);
         installation
     }
 

@@ -13,7 +13,7 @@ mod write_back;
 use std::time::Duration;
 
 /// How long anything in these tests may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// How often something is looked at that will come about.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 

@@ -116,7 +116,7 @@ on_both_engines! {
     async fn calendars_of_an_account_that_is_not_connected_are_left_alone(db: Db) {
         let shop = db.shop(1).await;
         let (business, account) = (shop.business.id, shop.account.id);
-        db.write(move |tx| Box::pin(tx.mark_needs_reconnect(business, account, "invalid_grant"))).await.unwrap();
+        db.write(move |tx| Box::pin(tx.mark_needs_reconnect(business, account, chrono::DateTime::<chrono::Utc>::MAX_UTC, "invalid_grant"))).await.unwrap();
         assert_eq!(claim(&db, LONG, 9).await, []);
         assert_eq!(db.read(|tx| Box::pin(tx.next_pass_at())).await, None);
         assert_eq!(db.read(|tx| Box::pin(tx.watches_due(9))).await, []);
@@ -138,7 +138,6 @@ on_both_engines! {
             db.write(move |tx| Box::pin(async move { tx.keep_lease(&first, LONG, 5).await })).await,
             db.write(move |tx| Box::pin(async move { tx.fail_pass(&first, "late", at(9)).await })).await,
             db.write(move |tx| Box::pin(async move { tx.release_calendar(&first).await })).await,
-            db.write(move |tx| Box::pin(async move { tx.forget_sync_token(&first).await })).await,
             db.write(move |tx| Box::pin(async move { tx.coverage_rolled(&first, between(0, 9), 7).await })).await,
         ];
         assert!(lost.iter().all(|lost| matches!(lost, Err(Error::LeaseLost))), "{lost:?}");

@@ -106,7 +106,7 @@ on_both_engines! {
     async fn only_a_connected_account_comes_to_need_a_reconnect(db: Db) {
         let shop = db.shop(1).await;
         let (business, account) = (shop.business.id, shop.account.id);
-        let mark = || db.write(move |tx| Box::pin(tx.mark_needs_reconnect(business, account, "invalid_grant")));
+        let mark = || db.write(move |tx| Box::pin(tx.mark_needs_reconnect(business, account, chrono::DateTime::<chrono::Utc>::MAX_UTC, "invalid_grant")));
         assert!(mark().await.unwrap());
         assert!(!mark().await.unwrap(), "once is enough");
         let marked = db.read(move |tx| Box::pin(tx.account(business, account))).await.unwrap();
