@@ -167,6 +167,22 @@ on_both_engines! {
         stage.google.faults().clear();
     }
 
+    async fn a_new_name_reaches_google_beside_an_edit_of_the_owner(db: Db) {
+        let stage = Stage::open(db).await;
+        let booked = stage.book_and_write(at(2, 10, 0)).await;
+        let event_id = booked["event_id"].as_str().unwrap();
+        stage.google.strike_after(0, None, "push", Effect::Drop);
+        let late = stage.google.strike("calendar.events.patch", Effect::Delay { ms: 1_000 });
+        let path = stage.at(&format!("/bookings/{}", id(&booked)));
+        stage.api.patch(&path, &json!({ "customer": { "name": "Ada King" } })).await.ok();
+        eventually("slotd's change is under way", async || stage.google.has_struck(late).then_some(())).await;
+        stage.google.patch(event_id, &json!({ "colorId": "3" })).await;
+        stage.synced(&booked).await;
+        let written = stage.google.get(event_id).await;
+        assert_eq!((&written["summary"], &written["colorId"]), (&json!("Haircut - Ada King"), &json!("3")));
+        stage.google.faults().clear();
+    }
+
     async fn a_time_that_the_owner_took_in_google_cannot_be_booked(db: Db) {
         let stage = Stage::open(db).await;
         // No push tells of it: the booking itself looks first, when the last look is older than it may be.
