@@ -138,7 +138,7 @@ mod tests {
             let visits = events.iter().filter(|event| event["summary"].as_str().unwrap().contains(": "));
             for visit in visits {
                 let time = |end: &str| visit[end]["dateTime"].as_str().unwrap()[11..16].to_owned();
-                assert!(time("end") <= "13:00".to_owned() || time("start") >= "13:45".to_owned(), "{visit}");
+                assert!(time("end").as_str() <= "13:00" || time("start").as_str() >= "13:45", "{visit}");
             }
         }
     }
