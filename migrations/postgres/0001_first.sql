@@ -188,6 +188,7 @@ CREATE TABLE booking (
     written_start_at BIGINT,
     written_end_at   BIGINT,
     written_etag     TEXT,
+    written_texts    BYTEA,              -- HMAC of the title and description that slotd wrote last
     recheck          BIGINT  NOT NULL,  -- 1: the event is to be read again before anything is decided
     created_at       BIGINT  NOT NULL,
     updated_at       BIGINT  NOT NULL,

@@ -185,6 +185,7 @@ CREATE TABLE booking (
     written_start_at INTEGER,
     written_end_at   INTEGER,
     written_etag     TEXT,
+    written_texts    BLOB,              -- HMAC of the title and description that slotd wrote last
     recheck          INTEGER NOT NULL,  -- 1: the event is to be read again before anything is decided
     created_at       INTEGER NOT NULL,
     updated_at       INTEGER NOT NULL,

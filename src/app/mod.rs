@@ -1,5 +1,6 @@
 //! Builds the whole daemon from its configuration, once.
 
+mod gauges;
 mod jobs;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -17,17 +18,17 @@ use crate::{
         SharedChance, SharedClock,
         clock::{SystemChance, SystemClock},
     },
-    google::{self, Endpoints, Google, OAuth, OAuthClient, Transport},
-    http::{Api, accept, router},
+    google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Transport},
+    http::{Api, accept, load_phone_numbers, router},
     lifecycle::Lifecycle,
     outbox::{self, Outbox},
-    store::{self, Store},
+    store::{self, Lane, Store},
     sync::{self, Mirrors},
     telemetry::Metrics,
 };
 
 /// The path at which Google's pushes arrive.
-const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
+pub const PUSH_PATH: &str = "api/v1/webhooks/google-calendar";
 /// The path at which browsers come back from Google.
 const CALLBACK_PATH: &str = "api/v1/auth/google-calendar/callback";
 
@@ -69,43 +70,31 @@ pub async fn start(
         .with_context(|| format!("cannot listen on metrics.bind = {}", config.metrics.bind))?;
     let metrics_address = metrics_listener.local_addr()?;
     let store = open_store(config, master).await?;
+    if store.engine_name() == "sqlite" {
+        let end = store::work::<(), store::Error, _>(|tx| Box::pin(async move { tx.end_all_leases().await }));
+        store.write(Lane::Background, end).await?;
+    }
     let metrics = Metrics::new();
     let (wake, passes, deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
 
-    let endpoints = Endpoints {
-        api_base_url: config.google.api_base_url.clone(),
-        auth_url: config.google.auth_url.clone(),
-        token_url: config.google.token_url.clone(),
-        revoke_url: config.google.revoke_url.clone(),
-        userinfo_url: config.google.userinfo_url.clone(),
-    };
-    let limits = google::Limits {
-        request: Duration::from_secs(config.google.request_timeout_s.into()),
-        ..google::Limits::default()
-    };
-    let observed = metrics.clone();
-    let observer: google::Observer =
-        Arc::new(move |call| observed.google_call(call.method, call.outcome, call.elapsed));
-    let transport = Transport::new(&endpoints, limits, observer)?;
-    let oauth = oauth(config, &transport, &endpoints)?;
-    let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(&clock));
-    let google = Google::new(transport, &endpoints, Arc::new(tokens.clone()));
+    let google = connect_google(config, &store, &metrics, &clock)?;
+    let api_calls = google.calendar.clone();
 
     let mirrors = Mirrors::new(sync::Foundation {
         store: store.clone(),
-        google: google.clone(),
+        google: google.calendar.clone(),
         clock: Arc::clone(&clock),
         chance: Arc::clone(&chance),
         config: config.sync.clone(),
         metrics: metrics.clone(),
-        push_address: push_root(config, &public_url).map(|root| root.join(PUSH_PATH)).transpose()?,
+        push_address: push_address(config, &public_url)?,
         wake: Arc::clone(&wake),
         passes: Arc::clone(&passes),
         outbox: Arc::clone(&deliveries),
     });
     let outbox = Outbox::new(outbox::Foundation {
         store: store.clone(),
-        google: google.clone(),
+        google: google.calendar.clone(),
         clock: Arc::clone(&clock),
         chance: Arc::clone(&chance),
         metrics: metrics.clone(),
@@ -123,12 +112,12 @@ pub async fn start(
         sync: config.sync.clone(),
     });
     let redirect_uri = public_url.join(CALLBACK_PATH)?;
-    let connect = oauth.map(|oauth| {
+    let connect = google.oauth.map(|oauth| {
         Connect::new(auth::Foundation {
             store: store.clone(),
-            google: google.clone(),
+            google: google.calendar,
             oauth,
-            tokens,
+            tokens: google.tokens,
             clock: Arc::clone(&clock),
             chance: Arc::clone(&chance),
             redirect_uri,
@@ -140,7 +129,7 @@ pub async fn start(
         keys: keys.clone(),
         desk,
         mirrors: mirrors.clone(),
-        google,
+        google: api_calls,
         connect,
         clock: Arc::clone(&clock),
         chance,
@@ -151,14 +140,8 @@ pub async fn start(
 
     let serve = accept::Limits::from(&config.http);
     life.spawn("http", accept::serve(listener, router(api, &config.http), serve, life.stopping()));
-    let scrape = metrics.clone();
-    let page = axum::Router::new().route(
-        "/metrics",
-        axum::routing::get(move || async move {
-            ([(axum::http::header::CONTENT_TYPE, crate::telemetry::metrics::CONTENT_TYPE)], scrape.render())
-        }),
-    );
-    life.spawn("metrics", accept::serve(metrics_listener, page, serve, life.stopping()));
+    life.spawn("metrics", accept::serve(metrics_listener, metrics_page(metrics.clone()), serve, life.stopping()));
+    life.spawn("gauges", gauges::keep(store.clone(), metrics.clone(), Arc::clone(&clock), life.stopping()));
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     life.spawn("mirrors", mirrors.clone().run(life.stopping()));
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
@@ -166,8 +149,46 @@ pub async fn start(
     for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &clock) {
         life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
     }
+    // Before the first caller has to wait for it.
+    tokio::task::spawn_blocking(load_phone_numbers);
     life.ready();
     Ok(Daemon { api: api_address, metrics: metrics_address, store, keys })
+}
+
+/// The ways to Google.
+struct Ways {
+    calendar: Google,
+    oauth: Option<OAuth>,
+    tokens: CachedTokens,
+}
+
+fn connect_google(config: &Config, store: &Store, metrics: &Metrics, clock: &SharedClock) -> anyhow::Result<Ways> {
+    let endpoints = Endpoints {
+        api_base_url: config.google.api_base_url.clone(),
+        auth_url: config.google.auth_url.clone(),
+        token_url: config.google.token_url.clone(),
+        revoke_url: config.google.revoke_url.clone(),
+        userinfo_url: config.google.userinfo_url.clone(),
+    };
+    let limits = google::Limits {
+        request: Duration::from_secs(config.google.request_timeout_s.into()),
+        ..google::Limits::default()
+    };
+    let counted = metrics.clone();
+    let observer: google::Observer = Arc::new(move |call| counted.google_call(call.method, call.outcome, call.elapsed));
+    let transport = Transport::new(&endpoints, limits, observer)?;
+    let oauth = oauth(config, &transport, &endpoints)?;
+    let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(clock));
+    let calendar = Google::new(transport, &endpoints, Arc::new(tokens.clone()));
+    Ok(Ways { calendar, oauth, tokens })
+}
+
+/// The one page of the metrics listener.
+fn metrics_page(metrics: Metrics) -> axum::Router {
+    let scrape = move || async move {
+        ([(axum::http::header::CONTENT_TYPE, crate::telemetry::metrics::CONTENT_TYPE)], metrics.render())
+    };
+    axum::Router::new().route("/metrics", axum::routing::get(scrape))
 }
 
 /// Under which address browsers see this server.
@@ -178,9 +199,13 @@ fn public_url(config: &Config, listening: SocketAddr) -> anyhow::Result<Url> {
     }
 }
 
-/// Under which address Google sees this server, if it can see it at all.
-fn push_root(config: &Config, public_url: &Url) -> Option<Url> {
-    config.google.push_url.clone().or_else(|| (public_url.scheme() == "https").then(|| public_url.clone()))
+/// Where Google is to push, if it can reach this server at all.
+fn push_address(config: &Config, public_url: &Url) -> anyhow::Result<Option<Url>> {
+    match &config.google.push_url {
+        Some(url) => Ok(Some(url.clone())),
+        None if public_url.scheme() == "https" => Ok(Some(public_url.join(PUSH_PATH)?)),
+        None => Ok(None),
+    }
 }
 
 fn oauth(config: &Config, transport: &Transport, endpoints: &Endpoints) -> anyhow::Result<Option<OAuth>> {

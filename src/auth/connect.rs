@@ -62,6 +62,8 @@ pub struct Connected {
     pub calendars: usize,
     /// The calendar that is mirrored from now on, if the choice was clear.
     pub mirrored: Option<String>,
+    /// How many of its calendars were mirrored before, and are again.
+    pub resumed: usize,
     /// Where to go from here.
     pub return_to: Option<String>,
 }
@@ -131,7 +133,7 @@ impl Connect {
         let row = OAuthState {
             state_hash: sha256(state.as_bytes()).to_vec(),
             business,
-            verifier: verifier.to_string(),
+            verifier: verifier.clone(),
             browser_hash: sha256(browser.as_bytes()).to_vec(),
             return_to,
             expires_at: self.clock.now() + CONSENT_LIFETIME,
@@ -143,14 +145,14 @@ impl Connect {
             })
         });
         self.store.write(Lane::Caller, keep).await?;
-        let verifier = SecretString::from(verifier.to_string());
+        let verifier = SecretString::from(verifier);
         let authorization_url = self.oauth.authorize_url(&Authorization {
             state: &state,
             verifier: &verifier,
             redirect_uri: &self.redirect_uri,
             login_hint: None,
         });
-        Ok(Started { authorization_url, browser: browser.to_string() })
+        Ok(Started { authorization_url, browser })
     }
 
     /// Takes a consent back without using it: the owner said no.
@@ -190,6 +192,7 @@ impl Connect {
         let key = AccountKey { business: account.business, account: account.id };
         self.tokens.forget(key);
         let calendars = self.google.calendar_list(key).await?;
+        let resumed = self.mirrored_calendars(key).await?;
         let mirrored = self.mirror_primary(&account, &calendars).await?;
         Ok(Connected {
             business: account.business,
@@ -197,6 +200,7 @@ impl Connect {
             email: account.email,
             calendars: calendars.len(),
             mirrored,
+            resumed,
             return_to: started.return_to,
         })
     }
@@ -248,10 +252,22 @@ impl Connect {
                 };
                 tx.save_account(&account).await?;
                 tx.wake_account(business, id).await?;
+                tx.retry_deliveries(business).await?;
                 Ok(account)
             })
         });
         self.store.write(Lane::Caller, keep).await
+    }
+
+    /// How many calendars of an account are mirrored.
+    async fn mirrored_calendars(&self, key: AccountKey) -> Result<usize, ConnectError> {
+        let count = store::work::<usize, ConnectError, _>(move |tx| {
+            Box::pin(async move {
+                let calendars = tx.calendars(key.business).await?;
+                Ok(calendars.iter().filter(|calendar| calendar.account == key.account).count())
+            })
+        });
+        self.store.read(count).await
     }
 
     /// When a business has one resource and it has no calendar yet, the primary calendar is the obvious choice: it blocks,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     domain::SharedClock,
@@ -34,7 +34,7 @@ async fn fetch(
     delegation: &Delegation,
     key: AccountKey,
 ) -> Result<FetchedToken, TokenError> {
-    let mut account = read(store, key).await?;
+    let account = read(store, key).await?;
     if account.status != AccountStatus::Connected {
         return Err(TokenError::NeedsReconnect { reason: account.status.to_string() });
     }
@@ -50,8 +50,7 @@ async fn fetch(
             let grant = oauth.ok_or_else(missing)?.refresh(&credential).await?;
             if let Some(rotated) = grant.refresh_token.clone() {
                 // Google rarely gives a new one; the old one may stop working then.
-                account.credential = Some(rotated);
-                save(store, account).await?;
+                save(store, account, rotated).await?;
             }
             Ok(grant.fetched())
         }
@@ -66,11 +65,14 @@ async fn read(store: &Store, key: AccountKey) -> Result<Account, TokenError> {
     found.ok_or_else(|| TokenError::NeedsReconnect { reason: "there is no such account".to_owned() })
 }
 
-async fn save(store: &Store, account: Account) -> Result<(), TokenError> {
-    let save = store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.save_account(&account).await }));
+async fn save(store: &Store, account: Account, rotated: SecretString) -> Result<(), TokenError> {
+    let save = store::work::<(), store::Error, _>(move |tx| {
+        Box::pin(async move { tx.rotate_credential(&account, &rotated).await })
+    });
     store.write(Lane::Background, save).await.map_err(unavailable)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn unavailable(error: store::Error) -> TokenError {
     TokenError::Unavailable { reason: error.to_string(), retry_after: None }
 }

@@ -105,7 +105,12 @@ impl Desk {
                 let verdict = if current { verdict } else { Err(Reason::Stale) };
                 let alternatives = match &verdict {
                     Ok(_) => Vec::new(),
-                    Err(_) => find_alternatives(tx, &office, &order, start, None).await?,
+                    Err(reason) => {
+                        let mut found = find_alternatives(tx, &office, &order, start, None).await?;
+                        // What is not known of the asked time is no offer.
+                        found.retain(|slot| !reason.is_unknown() || slot.interval.start() != start);
+                        found
+                    }
                 };
                 let end = start + order.rules.duration;
                 let empty = || BookingError::Invalid { field: "end", detail: "it must be after `start`".to_owned() };

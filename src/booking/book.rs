@@ -83,9 +83,15 @@ impl Desk {
             outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), look.is_current).await;
             match &outcome {
                 // Somebody was faster between the check and the insert, or with the same key: look again.
-                Err(BookingError::Store(store::Error::Exists | store::Error::Overlap)) => {}
+                Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended)) => {}
                 _ => break,
             }
+        }
+        if matches!(outcome, Err(BookingError::Refused(_)))
+            && let Some(reply) = self.recall(business, key).await?
+        {
+            // The time was taken by this very request, repeated while the first was under way.
+            outcome = Ok(reply);
         }
         self.metrics.bookings(match &outcome {
             Ok(reply) if reply.replayed => "replayed",

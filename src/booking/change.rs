@@ -62,10 +62,12 @@ impl Desk {
         let outcome = self.retry_and_wake(move |tx| {
             let (change, key, render) = (change.clone(), key.clone(), Arc::clone(&render));
             Box::pin(async move {
+                // The lock first: a request with the same key that came just before is waited for, and then recalled.
+                let booking = tx.lock_booking(business, id).await?;
                 if let Some(reply) = recall(tx, business, key.as_ref()).await? {
                     return Ok(reply);
                 }
-                let mut booking = tx.lock_booking(business, id).await?.ok_or(BookingError::Unknown("booking"))?;
+                let mut booking = booking.ok_or(BookingError::Unknown("booking"))?;
                 if !matches!(booking.state, State::Confirmed { .. }) {
                     return Err(crate::domain::booking::Refused::AlreadyOver.into());
                 }
@@ -103,10 +105,11 @@ impl Desk {
         let outcome = self.retry_and_wake(move |tx| {
             let (key, render) = (key.clone(), Arc::clone(&render));
             Box::pin(async move {
+                let booking = tx.lock_booking(business, id).await?;
                 if let Some(reply) = recall(tx, business, key.as_ref()).await? {
                     return Ok(reply);
                 }
-                let mut booking = tx.lock_booking(business, id).await?.ok_or(BookingError::Unknown("booking"))?;
+                let mut booking = booking.ok_or(BookingError::Unknown("booking"))?;
                 let office = Office::read(tx, business).await?;
                 let state = booking.state.cancel(tx.now(), Party::Customer)?;
                 if state != booking.state {
@@ -126,7 +129,10 @@ impl Desk {
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Reply, BookingError>> + Clone + Send + 'static,
     {
         let mut outcome = self.store.write(Lane::Caller, work.clone()).await;
-        if matches!(outcome, Err(BookingError::Store(store::Error::Exists | store::Error::Overlap))) {
+        if matches!(
+            outcome,
+            Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended))
+        ) {
             outcome = self.store.write(Lane::Caller, work).await;
         }
         self.outbox.notify_one();
@@ -191,7 +197,8 @@ async fn reschedule(tx: &mut Tx, office: &Office, booking: &mut Booking, change:
 /// The event goes to the new resource's calendar: the old one is owed a deletion by the id it has there.
 async fn move_event(tx: &mut Tx, office: &Office, booking: &mut Booking) -> Result<(), BookingError> {
     let old = booking.link.take();
-    let generation = old.as_ref().map_or(0, |link| link.generation + 1);
+    // Counted, for a booking that had no calendar in between does not remember, and a deleted id is never good again.
+    let generation = tx.event_ids_derived(booking.business, booking.id).await?;
     let same = |link: &store::bookings::EventLink| {
         office.target(booking.resource).is_some_and(|target| target.id == link.calendar)
     };

@@ -96,13 +96,10 @@ impl Office {
         self.calendars.iter().find(|calendar| calendar.target && calendar.resource == Some(resource))
     }
 
-    /// The resource with this id or, failing that, this name.
+    /// The resource with this id or name.
     pub(super) fn resource(&self, text: &str) -> Result<ResourceId, BookingError> {
-        let id = text.parse::<ResourceId>().ok();
-        let found = self.resources.iter().find(|known| Some(known.id) == id || same_name(&known.name, text));
-        found
-            .map(|resource| resource.id)
-            .ok_or_else(|| unknown_name("resource", self.resources.iter().map(|r| &r.name)))
+        let unknown = || unknown_name("resource", self.resources.iter().map(|resource| &resource.name));
+        Ok(Resource::find(&self.resources, text).ok_or_else(unknown)?.id)
     }
 
     fn service(&self, text: &str) -> Result<&Service, BookingError> {

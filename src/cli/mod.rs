@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "slotd", version, after_help = "Start with: slotd demo")]
 struct Arguments {
-    /// The configuration file. Settings can also come from the environment, such as SLOTD_HTTP__BIND=0.0.0.0:8080.
+    /// The configuration file. Settings can also come from the environment, such as `SLOTD_HTTP__BIND=0.0.0.0:8080`.
     #[arg(long, global = true, value_name = "FILE", env = "SLOTD_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -77,7 +77,14 @@ pub fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    output::complain(&format!("{error:#}"));
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // Some errors name their cause themselves.
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    output::complain(&text);
     ExitCode::FAILURE
 }
 

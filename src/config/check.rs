@@ -26,8 +26,6 @@ impl Config {
         within("http.request_timeout_s", http.request_timeout_s, 1..=300)?;
         within("http.connections_max", http.connections_max, 1..=1_000_000)?;
         within("google.request_timeout_s", google.request_timeout_s, 1..=300)?;
-        within("google.account_calls_per_minute", google.account_calls_per_minute, 1..=1_000_000)?;
-        within("google.project_calls_per_minute", google.project_calls_per_minute, 1..=1_000_000)?;
         within("sync.horizon_days", sync.horizon_days, 1..=1_100)?;
         within("sync.coverage_back_days", sync.coverage_back_days, 1..=366)?;
         within("sync.concurrency", sync.concurrency, 1..=256)?;
@@ -38,6 +36,7 @@ impl Config {
         within("sync.channel_ttl_s", sync.channel_ttl_s, 60..=30 * DAY_S)?;
         within("sync.write_rows_max", sync.write_rows_max, 1..=2_500)?;
         within("booking.verify_deadline_ms", booking.verify_deadline_ms, 0..=10_000)?;
+        within("booking.verify_after_s", booking.verify_after_s, 0..=DAY_S)?;
         within("outbox.concurrency", outbox.concurrency, 1..=1_000)?;
         within("outbox.poll_s", outbox.poll_s, 1..=3_600)?;
         within("outbox.attempts_max", outbox.attempts_max, 1..=1_000)?;
@@ -48,6 +47,13 @@ impl Config {
             let expected =
                 format!("expected more than google.request_timeout_s, which is {}", google.request_timeout_s);
             return Err(Refused { key: "outbox.lease_s", expected });
+        }
+
+        // Otherwise a calendar would pass to another node while the first still waits for a page.
+        if sync.lease_s <= google.request_timeout_s {
+            let expected =
+                format!("expected more than google.request_timeout_s, which is {}", google.request_timeout_s);
+            return Err(Refused { key: "sync.lease_s", expected });
         }
 
         for (key, url) in [

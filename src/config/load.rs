@@ -195,9 +195,9 @@ mod tests {
             ("SLOTD_TEST_POSTGRES_URL", "not a setting"),
             ("PATH", "/bin"),
         ];
-        let config = load("[http]\nbind = \"127.0.0.1:1\"\n[sync]\nlease_s = 30", &environment).unwrap();
+        let config = load("[http]\nbind = \"127.0.0.1:1\"\n[sync]\nlease_s = 45", &environment).unwrap();
         assert_eq!(config.http.bind.to_string(), "0.0.0.0:80");
-        assert_eq!((config.sync.concurrency, config.sync.lease_s, config.sync.page_size), (3, 30, 2_500));
+        assert_eq!((config.sync.concurrency, config.sync.lease_s, config.sync.page_size), (3, 45, 2_500));
         assert_eq!(config.log.filter, "info,slotd=debug");
         assert_eq!(config.google.client_id.as_deref(), Some("12345"));
     }

@@ -85,7 +85,7 @@ pub struct Keys {
     pub file: Option<PathBuf>,
 }
 
-/// Google's endpoints, the OAuth client and quotas.
+/// Google's endpoints and the OAuth client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Google {
@@ -103,14 +103,11 @@ pub struct Google {
     pub client_id: Option<String>,
     /// A file with the client's secret. systemd's credential `google_client_secret` stands in when it is not set.
     pub client_secret_file: Option<PathBuf>,
-    /// Where Google can reach this server with its notifications. Without it, calendars are polled.
+    /// Where Google can reach this server with its notifications. When it is not set, it is below `http.public_url` if that
+    /// is https; else calendars are polled.
     pub push_url: Option<Url>,
     /// Longest time for one call.
     pub request_timeout_s: u32,
-    /// Calls per minute for one account. Google allows 600.
-    pub account_calls_per_minute: u32,
-    /// Calls per minute of this process. Google allows 10,000 for a project; share them among the nodes.
-    pub project_calls_per_minute: u32,
 }
 
 impl Default for Google {
@@ -126,8 +123,6 @@ impl Default for Google {
             client_secret_file: None,
             push_url: None,
             request_timeout_s: 30,
-            account_calls_per_minute: 500,
-            project_calls_per_minute: 8_000,
         }
     }
 }
@@ -184,7 +179,7 @@ pub struct Booking {
 
 impl Default for Booking {
     fn default() -> Self {
-        Self { verify_deadline_ms: 300, verify_after_s: 5 }
+        Self { verify_deadline_ms: 300, verify_after_s: 1 }
     }
 }
 

@@ -7,6 +7,7 @@
 use super::Interval;
 
 /// A booking as slotd has it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and every combination has its decision")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Linked<'a> {
     /// When it is.
@@ -45,8 +46,6 @@ pub enum Seen {
         etag: Option<String>,
         /// The owner made a series of it.
         recurs: bool,
-        /// It makes nobody busy any more: transparent, or declined.
-        free: bool,
     },
     /// Google says that it was deleted.
     Deleted,
@@ -121,7 +120,7 @@ mod tests {
     }
 
     fn live(hour: i64, etag: &str) -> Seen {
-        Seen::Live { interval: Some(at(hour)), etag: Some(etag.into()), recurs: false, free: false }
+        Seen::Live { interval: Some(at(hour)), etag: Some(etag.into()), recurs: false }
     }
 
     fn booking() -> Linked<'static> {
@@ -145,7 +144,7 @@ mod tests {
         let sending = Linked { sent: Some(at(11)), ..moved_here };
         let unwritten = Linked { written: None, told: false, ..stands };
         let over = Linked { over: true, ..stands };
-        let series = Seen::Live { interval: Some(at(9)), etag: Some("2".into()), recurs: true, free: false };
+        let series = Seen::Live { interval: Some(at(9)), etag: Some("2".into()), recurs: true };
         for (name, linked, seen, expected) in [
             ("our own write comes back", stands, live(9, "1"), Decision::Remember),
             ("the owner edits the title", stands, live(9, "2"), Decision::Remember),
@@ -173,11 +172,11 @@ mod tests {
     }
 
     fn seen() -> impl Strategy<Value = Seen> {
-        let live = (proptest::option::of(0..6_i64), proptest::option::of("[1-3]"), any::<bool>(), any::<bool>());
+        let live = (proptest::option::of(0..6_i64), proptest::option::of("[1-3]"), any::<bool>());
         prop_oneof![
             Just(Seen::Deleted),
             Just(Seen::Missing),
-            live.prop_map(|(hour, etag, recurs, free)| Seen::Live { interval: hour.map(at), etag, recurs, free }),
+            live.prop_map(|(hour, etag, recurs)| Seen::Live { interval: hour.map(at), etag, recurs }),
         ]
     }
 

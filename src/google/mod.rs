@@ -82,6 +82,9 @@ mod tests {
     #[test]
     fn every_call_can_be_spawned() {
         fn spawnable(_: impl Future + Send + 'static) {}
+        fn delegated(account: ServiceAccount) {
+            spawnable(async move { account.access_token("anna@example.com").await });
+        }
         let base = "http://127.0.0.1:1/calendar/v3".parse().unwrap();
         let (google, oauth) = (google_at(&base, Limits::default()), oauth_at(&base, Limits::default()));
         spawnable(async move {
@@ -94,7 +97,6 @@ mod tests {
             let told = oauth.userinfo(&AccessToken::new("a")).await;
             (oauth.refresh(&"r".into()).await, oauth.revoke(&"r".into()).await, exchanged, told)
         });
-        let _delegated =
-            |account: ServiceAccount| spawnable(async move { account.access_token("anna@example.com").await });
+        let _: fn(ServiceAccount) = delegated;
     }
 }

@@ -65,8 +65,8 @@ pub(super) async fn availability(
 ) -> Result<Json<AvailabilityBody>, Problem> {
     caller.at(business, Scope::Receptionist)?;
     let Rfc3339(start) = query.start;
-    check_call(query.call_id.as_deref())?;
-    let what = match (what(query.service, query.duration_min)?, query.end) {
+    check_call(query.call_id.as_deref(), "call_id")?;
+    let what = match (what(query.service, query.duration_min, "duration_min")?, query.end) {
         (Some(_), Some(_)) => {
             return Err(Problem::invalid("end", "give `end`, or `service`, or `duration_min`; one of them"));
         }
@@ -101,11 +101,11 @@ fn at_end(_: Problem) -> Problem {
 /// Longest name that a receptionist may give to a call.
 pub(super) const CALL_ID_MAX: usize = 128;
 
-/// Refuses names of calls that cannot be kept.
-pub(super) fn check_call(call: Option<&str>) -> Result<(), Problem> {
+/// Refuses names of calls that cannot be kept. `field` is how the request calls it.
+pub(super) fn check_call(call: Option<&str>, field: &'static str) -> Result<(), Problem> {
     match call {
         Some(call) if call.is_empty() || call.len() > CALL_ID_MAX || call.chars().any(char::is_control) => {
-            Err(Problem::invalid("call_id", format!("1 to {CALL_ID_MAX} printable characters are expected")))
+            Err(Problem::invalid(field, format!("1 to {CALL_ID_MAX} printable characters are expected")))
         }
         _ => Ok(()),
     }
@@ -142,7 +142,7 @@ pub(super) async fn slots(
     Query(query): Query<SlotsQuery>,
 ) -> Result<Json<SlotsBody>, Problem> {
     caller.at(business, Scope::Receptionist)?;
-    check_call(query.call_id.as_deref())?;
+    check_call(query.call_id.as_deref(), "call_id")?;
     let limit = query.limit.unwrap_or(SLOTS_DEFAULT);
     if !(1..=SLOTS_MAX).contains(&limit) {
         return Err(Problem::invalid("limit", format!("1 to {SLOTS_MAX} are expected")));
@@ -150,7 +150,7 @@ pub(super) async fn slots(
     let question = SlotsQuestion {
         range: range(query.from.0, query.to.0, SLOTS_DAYS_MAX)?,
         wish: Wish {
-            what: what(query.service, query.duration_min)?.ok_or_else(|| no_length("service"))?,
+            what: what(query.service, query.duration_min, "duration_min")?.ok_or_else(|| no_length("service"))?,
             resource: query.resource,
         },
         limit,

@@ -179,11 +179,11 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
     let key = key(&headers, "create", &body)?;
-    check_call(body.call_id.as_deref())?;
+    check_call(body.call_id.as_deref(), "/call_id")?;
     let region = api.region(business).await?;
     let new = NewBooking {
         wish: Wish {
-            what: what(body.service, body.duration_min)?.ok_or_else(|| no_length("/service"))?,
+            what: what(body.service, body.duration_min, "/duration_min")?.ok_or_else(|| no_length("/service"))?,
             resource: body.resource,
         },
         start: body.start.0,
@@ -249,6 +249,7 @@ pub(super) async fn list(
     if let Some(status) = query.status.as_deref().filter(|status| !STATES.contains(status)) {
         return Err(Problem::invalid("status", format!("`{status}` is none of {}", STATES.join(", "))));
     }
+    check_call(query.call_id.as_deref(), "call_id")?;
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let filter = Filter {
         from: query.from.map(|Rfc3339(at)| at),
@@ -298,7 +299,7 @@ pub(super) async fn change(
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
     let key = key(&headers, &format!("change {id}"), &body)?;
-    let what = what(body.service, body.duration_min)?;
+    let what = what(body.service, body.duration_min, "/duration_min")?;
     let customer = match (body.customer, body.notes) {
         (None, None) => None,
         (customer, notes) => {

@@ -22,6 +22,7 @@ use crate::{
         accounts::{Account, AccountStatus},
         api_keys::Scope,
         calendars::Calendar,
+        resources::Resource,
     },
 };
 
@@ -293,8 +294,8 @@ fn taken(error: store::Error) -> Problem {
 
 async fn resource(tx: &mut store::Tx, business: BusinessId, text: &str) -> Result<ResourceId, Problem> {
     let known = tx.resources(business).await?;
-    let found = known.iter().find(|known| known.id.to_string() == text || known.name == text);
-    Ok(found.ok_or_else(|| Problem::invalid("/resource", "there is no such resource: its id or name is expected"))?.id)
+    let unknown = || Problem::invalid("/resource", "there is no such resource: its id or name is expected");
+    Ok(Resource::find(&known, text).ok_or_else(unknown)?.id)
 }
 
 /// Body of `PATCH calendars/{id}`. What is absent stays.

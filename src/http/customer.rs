@@ -74,6 +74,11 @@ fn name(name: String) -> Result<String, Problem> {
         .ok_or_else(|| Problem::invalid("/customer/name", "a name is expected"))
 }
 
+/// Reads the table of the world's phone numbers, which takes a moment, before a caller waits for it.
+pub fn load_phone_numbers() {
+    let _loaded = phonenumber::parse(None, "+49 30 12345678");
+}
+
 /// A number in E.164, such as +493012345678.
 fn phone(text: &str, region: &str) -> Result<String, Problem> {
     let country = region.parse::<phonenumber::country::Id>().ok();

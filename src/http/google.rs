@@ -160,6 +160,7 @@ fn told(api: &Api, outcome: Result<Connected, ConnectError>) -> Result<Response,
     }
     let next = match &connected.mirrored {
         Some(name) => format!("The calendar “{name}” is being read now; bookings go there."),
+        None if connected.resumed > 0 => "Its calendars are read again now.".to_owned(),
         None => format!("{} calendars can be chosen now.", connected.calendars),
     };
     Ok(page(StatusCode::OK, "Google Calendar is connected", &format!("Account: {}. {next}", connected.email)))
@@ -167,7 +168,9 @@ fn told(api: &Api, outcome: Result<Connected, ConnectError>) -> Result<Response,
 
 fn refused(error: ConnectError) -> Result<Response, Problem> {
     let (status, title, text) = match error {
-        ConnectError::Expired | ConnectError::OtherBrowser { .. } => (StatusCode::GONE, EXPIRED.0, EXPIRED.1),
+        ConnectError::Expired
+        | ConnectError::OtherBrowser { .. }
+        | ConnectError::Token(TokenError::NeedsReconnect { .. }) => (StatusCode::GONE, EXPIRED.0, EXPIRED.1),
         ConnectError::NoBusiness => return Err(Problem::not_found("business")),
         ConnectError::MissingScopes(_) => (
             StatusCode::FORBIDDEN,
@@ -180,7 +183,6 @@ fn refused(error: ConnectError) -> Result<Response, Problem> {
             "Google gave no lasting permission",
             "Remove slotd at myaccount.google.com/permissions and start again.",
         ),
-        ConnectError::Token(TokenError::NeedsReconnect { .. }) => (StatusCode::GONE, EXPIRED.0, EXPIRED.1),
         ConnectError::Token(TokenError::Unavailable { .. }) | ConnectError::Google(_) => (
             StatusCode::BAD_GATEWAY,
             "Google does not answer at the moment",

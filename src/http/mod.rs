@@ -15,6 +15,7 @@ mod setup;
 mod wire;
 
 pub use api::Api;
+pub use customer::load_phone_numbers;
 pub use extract::{BodyLimit, Json, Path, Query, Rfc3339};
 pub use problem::Problem;
 pub use router::router;

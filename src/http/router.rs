@@ -17,7 +17,6 @@ use super::{BodyLimit, Problem, api::Api, availability, bookings, calendars, goo
 use crate::config;
 
 /// The API's routes over `api`.
-#[must_use]
 pub fn router(api: Api, config: &config::Http) -> Router {
     let business = Router::new()
         .route("/availability", get(availability::availability))

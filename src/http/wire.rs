@@ -77,17 +77,19 @@ pub(super) fn range(from: DateTime<Utc>, to: DateTime<Utc>, days_max: i64) -> Re
 /// The longest bare duration that can be booked, in minutes.
 const DURATION_MAX_MIN: i64 = 24 * 60;
 
-/// What is wanted: a service or a bare duration, not both.
-pub(super) fn what(service: Option<String>, duration_min: Option<i64>) -> Result<Option<What>, Problem> {
+/// What is wanted: a service or a bare duration, not both. `field` is how the request calls the duration.
+pub(super) fn what(
+    service: Option<String>,
+    duration_min: Option<i64>,
+    field: &'static str,
+) -> Result<Option<What>, Problem> {
     match (service, duration_min) {
-        (Some(_), Some(_)) => Err(Problem::invalid("duration_min", "give `service` or `duration_min`, not both")),
+        (Some(_), Some(_)) => Err(Problem::invalid(field, "give `service` or `duration_min`, not both")),
         (Some(service), None) => Ok(Some(What::Service(service))),
         (None, Some(minutes)) if (1..=DURATION_MAX_MIN).contains(&minutes) => {
             Ok(Some(What::Lasting(chrono::TimeDelta::minutes(minutes))))
         }
-        (None, Some(_)) => {
-            Err(Problem::invalid("duration_min", format!("1 to {DURATION_MAX_MIN} minutes are expected")))
-        }
+        (None, Some(_)) => Err(Problem::invalid(field, format!("1 to {DURATION_MAX_MIN} minutes are expected"))),
         (None, None) => Ok(None),
     }
 }
@@ -136,6 +138,7 @@ impl From<crate::store::Error> for Problem {
     fn from(error: crate::store::Error) -> Self {
         match error {
             crate::store::Error::NoBusiness => Self::not_found("business"),
+            crate::store::Error::Contended => Self::unavailable(1, "too much happened at once; nothing was changed"),
             other => Self::internal(other),
         }
     }

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use super::{Outbox, worker::Delivered};
 use crate::{
     domain::{
-        BookingId, CalendarId,
+        BookingId, CalendarId, EventStatus,
         booking::State,
         event_id,
         reconcile::Seen,
@@ -46,6 +46,10 @@ struct Job {
     zone: Tz,
     title: String,
     body: String,
+    /// Of title and body.
+    fingerprint: Vec<u8>,
+    /// Google was not told of title and body as they are. Else they are the owner's to edit, and are left alone.
+    texts_changed: bool,
     act: Act,
 }
 
@@ -78,7 +82,11 @@ fn act(booking: &Booking) -> Act {
         return Act::Read;
     }
     let maybe_there = link.written.is_some() || link.sent.is_some();
+    // An earlier write, of other content, may have gone through although its answer was lost. Telling Google something
+    // else first would make that content look like the owner's.
+    let unsettled = link.sent.is_some_and(|sent| sent.version != booking.version);
     match booking.state {
+        State::Confirmed { .. } | State::Completed { .. } if unsettled => Act::Read,
         State::Confirmed { .. } | State::Completed { .. } => match link.written {
             None => Act::Insert,
             Some(written) if written.version < booking.version => Act::Patch,
@@ -139,13 +147,20 @@ impl Outbox {
                     return Ok(None);
                 };
                 let (title, body) = texts(tx, &booking, &owner).await?;
+                let fingerprint =
+                    tx.keys(business).await?.index.index(&format!("event texts\0{title}\0{body}")).to_vec();
+                let texts_changed = tx.written_texts(business, id).await?.as_ref() != Some(&fingerprint);
+                if act == Act::Insert {
+                    // Noted before it is sent, for its answer may be lost; an insert that did not arrive is repeated whole.
+                    tx.texts_written(business, id, &fingerprint).await?;
+                }
                 let zone = zone(tx, &booking, &owner).await?;
                 if matches!(act, Act::Insert | Act::Patch | Act::Delete) {
                     link.sent = Some(Content { version: booking.version, interval: booking.interval });
                     booking.link = Some(link.clone());
                     tx.update_booking(&booking).await?;
                 }
-                Ok(Some(Job { booking, link, calendar, zone, title, body, act }))
+                Ok(Some(Job { booking, link, calendar, zone, title, body, fingerprint, texts_changed, act }))
             })
         });
         self.store.write(Lane::Background, work).await
@@ -176,11 +191,14 @@ impl Outbox {
             }
             Act::Patch => {
                 let interval = job.booking.interval;
-                let patch = EventPatch::default()
-                    .times(interval.start(), interval.end(), job.zone)
-                    .title(&job.title)
-                    .description(Some(&job.body).filter(|text| !text.is_empty()).map(String::as_str));
+                let mut patch = EventPatch::default().times(interval.start(), interval.end(), job.zone);
+                if job.texts_changed {
+                    let body = Some(job.body.as_str()).filter(|text| !text.is_empty());
+                    patch = patch.title(&job.title).description(body);
+                }
                 match self.google.patch_event(job.account(), calendar, id, &patch, job.link.etag.as_deref()).await {
+                    // A deleted event can be changed and stays deleted.
+                    Ok(item) if item.event.status == EventStatus::Cancelled => Ok(Outcome::Saw(Seen::Deleted)),
                     Ok(item) => Ok(Outcome::Shows(item.etag)),
                     // The owner changed it meanwhile: what they made of it decides.
                     Err(
@@ -273,10 +291,15 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
     }
     let Some(mut booking) = booking else { return tx.delivered(delivery).await };
     let Some(link) = booking.link.as_mut().filter(|link| link.event_id == job.link.event_id) else {
-        // It moved to another calendar meanwhile, which is owed a delivery of its own.
+        // It moved to another calendar meanwhile, which is owed a delivery of its own. The removal of this event may have
+        // been tried before the event was there.
+        if matches!(outcome, Outcome::Shows(_) | Outcome::Saw(Seen::Live { .. })) {
+            tx.owe_removal(delivery.business, job.link.calendar, &job.link.event_id).await?;
+        }
         return tx.delivered(delivery).await;
     };
-    link.sent = None;
+    let sent = link.sent.take();
+    booking.updated_at = tx.now();
     match outcome {
         Outcome::Shows(etag) => {
             link.written = Some(job.content());
@@ -285,6 +308,7 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
                 booking.calendar_sync = CalendarSync::Synced;
             }
             tx.update_booking(&booking).await?;
+            tx.texts_written(booking.business, booking.id, &job.fingerprint).await?;
         }
         Outcome::Removed => {
             link.written = None;
@@ -302,8 +326,20 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
         }
         Outcome::Saw(seen) => {
             link.recheck = false;
-            if link.written.is_none() && matches!(seen, Seen::Live { .. }) {
-                link.written = Some(Content { version: 0, interval: job.booking.interval });
+            if let Seen::Live { interval, etag, .. } = &seen {
+                // Of a write that did not touch the time, the time tells nothing.
+                let telling = |sent: &Content| link.written.is_none_or(|written| written.interval != sent.interval);
+                let through = sent.filter(|sent| *interval == Some(sent.interval)).filter(telling);
+                if let Some(sent) = through {
+                    // The write went through, and its answer was lost.
+                    link.written = Some(sent);
+                    link.etag.clone_from(etag);
+                    if sent.version == booking.version {
+                        booking.calendar_sync = CalendarSync::Synced;
+                    }
+                } else if link.written.is_none() {
+                    link.written = Some(Content { version: 0, interval: job.booking.interval });
+                }
             }
             tx.update_booking(&booking).await?;
             tx.follow(&mut booking, &seen).await?;

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -10,7 +11,7 @@ use crate::{
     google,
     store::{
         self, Lane,
-        outbox::{Delivery, Depth, Owed},
+        outbox::{Delivery, Owed},
     },
 };
 
@@ -28,6 +29,8 @@ pub(super) enum Delivered {
 /// The first wait after a failure; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(30);
+/// While Google is down nobody is slowed down by asking, and bookings should appear soon after it is back.
+const OUTAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// How much waits vary.
 const JITTER_PERCENT: u32 = 25;
 
@@ -67,14 +70,10 @@ impl Outbox {
         if free == 0 {
             return Ok(BACKOFF);
         }
-        let look = store::work::<(Option<chrono::DateTime<chrono::Utc>>, Depth), store::Error, _>(|tx| {
-            Box::pin(async move { Ok((tx.next_delivery_at().await?, tx.outbox_depth().await?)) })
+        let look = store::work::<Option<DateTime<Utc>>, store::Error, _>(|tx| {
+            Box::pin(async move { tx.next_delivery_at().await })
         });
-        let (next, depth) = self.store.read(look).await?;
-        let now = self.clock.now();
-        self.metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
-        let age = depth.oldest.map(|oldest| (now - oldest).to_std().unwrap_or_default());
-        self.metrics.outbox_oldest_age(age.unwrap_or_default());
+        let (next, now) = (self.store.read(look).await?, self.clock.now());
         match next {
             None => return Ok(Duration::MAX),
             Some(next) if next > now => return Ok((next - now).to_std().unwrap_or_default()),
@@ -117,10 +116,18 @@ impl Outbox {
     /// Decides when a delivery that failed is tried again, or that it is given up.
     async fn put_back(&self, delivery: &Delivery, error: &google::Error) -> &'static str {
         let doublings = u32::try_from(delivery.attempts - 1).unwrap_or_default().min(20);
-        let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(BACKOFF_MAX);
+        let outage = matches!(error, google::Error::Unavailable { .. });
+        let longest = if outage { OUTAGE_BACKOFF_MAX } else { BACKOFF_MAX };
+        let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(error.retry_after().unwrap_or_default());
-        // Google being down or the grant being dead is nobody's fault here: such deliveries wait as long as it takes.
-        let waits = error.is_transient() || matches!(error, google::Error::NeedsReconnect { .. });
+        // Google being down, a dead grant or a wrong setting is not the delivery's fault: such deliveries wait as long as it takes.
+        let waits = error.is_transient()
+            || matches!(
+                error,
+                google::Error::NeedsReconnect { .. }
+                    | google::Error::InsufficientScope
+                    | google::Error::Misconfigured { .. }
+            );
         let dead = !waits && delivery.attempts >= i64::from(self.config.attempts_max);
         tracing::warn!(
             business = %delivery.business, kind = delivery.owed.kind(), attempt = delivery.attempts, %error, dead,
@@ -129,6 +136,10 @@ impl Outbox {
         let (due_at, why, held) = (self.clock.now() + wait, error.to_string(), delivery.clone());
         let settle = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
+                if let (true, Owed::Event(booking)) = (dead, &held.owed) {
+                    // Bookings are locked before deliveries, here as everywhere.
+                    tx.lock_booking(held.business, *booking).await?;
+                }
                 if !tx.holds_delivery(&held).await? {
                     return Ok(());
                 }

@@ -120,9 +120,13 @@ const SELECT: Sql = Sql::same(
        FROM account WHERE business_id = $1 AND id = $2",
 );
 const MARK: Sql = Sql::same(
-    "UPDATE account SET status = $3, last_error = $4 WHERE business_id = $1 AND id = $2 AND status = 'connected'",
+    "UPDATE account SET status = $3, last_error = $4 WHERE business_id = $1 AND id = $2 AND status = 'connected'
+        AND connected_at <= $5",
 );
-pub(super) const STATEMENTS: &[(&str, Sql)] = &[("UPSERT", UPSERT), ("LIST", LIST), ("SELECT", SELECT), ("MARK", MARK)];
+const ROTATE: Sql =
+    Sql::same("UPDATE account SET credential = $3 WHERE business_id = $1 AND id = $2 AND connected_at = $4");
+pub(super) const STATEMENTS: &[(&str, Sql)] =
+    &[("UPSERT", UPSERT), ("LIST", LIST), ("SELECT", SELECT), ("MARK", MARK), ("ROTATE", ROTATE)];
 
 fn cell<'a>(business: BusinessId, column: &'static str, row: &'a str) -> Cell<'a> {
     Cell { business, table: T, column, row }
@@ -211,9 +215,28 @@ impl Tx {
         }
     }
 
+    /// Keeps the refresh token that Google gave in exchange for the one of `account`, unless the owner consented anew
+    /// meanwhile.
+    pub async fn rotate_credential(&mut self, account: &Account, credential: &SecretString) -> Result<()> {
+        let keys = self.keys(account.business).await?;
+        let id = account.id.to_string();
+        let cell = cell(account.business, "credential", &id);
+        let sealed = keys.data.seal(&cell, credential.expose_secret().as_bytes(), &**self.chance());
+        execute!(self, ROTATE, account.business.to_string(), &id, &sealed, micros(account.connected_at))?;
+        Ok(())
+    }
+
     /// Notes that Google ended the grant. `false` when the account was not connected any more.
-    pub async fn mark_needs_reconnect(&mut self, business: BusinessId, id: AccountId, why: &str) -> Result<bool> {
+    ///
+    /// `asked_at` is when Google was asked: a consent that came since is not touched.
+    pub async fn mark_needs_reconnect(
+        &mut self,
+        business: BusinessId,
+        id: AccountId,
+        asked_at: DateTime<Utc>,
+        why: &str,
+    ) -> Result<bool> {
         let status = AccountStatus::NeedsReconnect.as_str();
-        Ok(execute!(self, MARK, business.to_string(), id.to_string(), status, why)? > 0)
+        Ok(execute!(self, MARK, business.to_string(), id.to_string(), status, why, micros(asked_at))? > 0)
     }
 }

@@ -200,11 +200,14 @@ const LIST: Sql = Sql::same(select!(
       ORDER BY start_at, id LIMIT $7"
 ));
 const OF_EVENT: Sql = Sql::same("SELECT booking_id FROM booking_event WHERE business_id = $1 AND event_id = $2");
+const TEXTS: Sql = Sql::same("SELECT written_texts FROM booking WHERE business_id = $1 AND id = $2");
+const TEXTS_WRITTEN: Sql = Sql::same("UPDATE booking SET written_texts = $3 WHERE business_id = $1 AND id = $2");
 const ADD_EVENT: Sql = Sql::same(
     "INSERT INTO booking_event (business_id, event_id, booking_id, calendar_id) VALUES ($1, $2, $3, $4)
      ON CONFLICT DO NOTHING",
 );
-const EVENT_IDS: Sql = Sql::same("SELECT event_id, booking_id FROM booking_event WHERE business_id = $1");
+const DERIVED: Sql =
+    Sql::same("SELECT CAST(COUNT(*) AS BIGINT) FROM booking_event WHERE business_id = $1 AND booking_id = $2");
 const LINKED: Sql = Sql::same(
     "SELECT id, event_id FROM booking
       WHERE business_id = $1 AND calendar_id = $2 AND state = 'confirmed' AND written_version IS NOT NULL
@@ -218,8 +221,10 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("LOCK", LOCK),
     ("LIST", LIST),
     ("OF_EVENT", OF_EVENT),
+    ("TEXTS", TEXTS),
+    ("TEXTS_WRITTEN", TEXTS_WRITTEN),
     ("ADD_EVENT", ADD_EVENT),
-    ("EVENT_IDS", EVENT_IDS),
+    ("DERIVED", DERIVED),
     ("LINKED", LINKED),
 ];
 
@@ -477,16 +482,30 @@ impl Tx {
         Ok(())
     }
 
+    /// The fingerprint of the title and description that slotd wrote last, by which it tells its own changes of them from
+    /// the owner's.
+    pub async fn written_texts(&mut self, business: BusinessId, id: BookingId) -> Result<Option<Vec<u8>>> {
+        let row: Option<(Option<Vec<u8>>,)> =
+            fetch!(fetch_optional, self, TEXTS, business.to_string(), id.to_string())?;
+        Ok(row.and_then(|(texts,)| texts))
+    }
+
+    /// Notes the title and description of an event as slotd wrote them.
+    pub async fn texts_written(&mut self, business: BusinessId, id: BookingId, fingerprint: &[u8]) -> Result<()> {
+        execute!(self, TEXTS_WRITTEN, business.to_string(), id.to_string(), fingerprint)?;
+        Ok(())
+    }
+
     /// The booking for which slotd derived this event id.
     pub async fn booking_of_event(&mut self, business: BusinessId, event_id: &str) -> Result<Option<BookingId>> {
         let row: Option<(String,)> = fetch!(fetch_optional, self, OF_EVENT, business.to_string(), event_id)?;
         row.map(|(id,)| parse("booking_event", "booking_id", &id)).transpose()
     }
 
-    /// Every event id that slotd derived for a business, and its booking.
-    pub async fn own_events(&mut self, business: BusinessId) -> Result<Vec<(String, BookingId)>> {
-        let rows: Vec<(String, String)> = fetch!(fetch_all, self, EVENT_IDS, business.to_string())?;
-        rows.into_iter().map(|(event, id)| Ok((event, parse("booking_event", "booking_id", &id)?))).collect()
+    /// How many event ids slotd derived for a booking so far: the generation of the next one.
+    pub async fn event_ids_derived(&mut self, business: BusinessId, booking: BookingId) -> Result<i64> {
+        let (count,): (i64,) = fetch!(fetch_one, self, DERIVED, business.to_string(), booking.to_string())?;
+        Ok(count)
     }
 
     /// The upcoming bookings that Google is known to hold in this calendar, with their event ids.

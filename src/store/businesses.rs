@@ -56,8 +56,9 @@ const UPDATE: Sql = Sql::same(
       WHERE id = $1",
 );
 const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
+const LATEST: Sql = Sql::same("SELECT id FROM business ORDER BY id DESC LIMIT 1");
 pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("INSERT", INSERT), ("SELECT", SELECT), ("LIST", LIST), ("UPDATE", UPDATE), ("KEYS", KEYS)];
+    &[("INSERT", INSERT), ("SELECT", SELECT), ("LIST", LIST), ("UPDATE", UPDATE), ("KEYS", KEYS), ("LATEST", LATEST)];
 
 impl TryFrom<Row> for Business {
     type Error = Error;
@@ -83,6 +84,18 @@ pub(super) async fn load_keys(tx: &mut Tx, business: BusinessId) -> Result<Busin
     Ok(BusinessKeys::unwrap(&wrapped, tx.store().master(), business)?)
 }
 
+/// Whether the master keys at hand open what is stored, told by the latest business.
+pub(super) async fn check_master(tx: &mut Tx) -> Result<()> {
+    let row: Option<(String,)> = fetch!(fetch_optional, tx, LATEST)?;
+    let Some((latest,)) = row else { return Ok(()) };
+    match load_keys(tx, parse(T, "id", &latest)?).await {
+        Err(Error::Sealed(error)) => {
+            Err(Error::Open(format!("the encryption keys are not those of its data: {error}")))
+        }
+        checked => checked.map(drop),
+    }
+}
+
 impl Tx {
     /// Adds a business, with fresh keys of its own.
     pub async fn insert_business(&mut self, business: &Business) -> Result<()> {
@@ -101,6 +114,8 @@ impl Tx {
             &wrapped,
             micros(business.created_at),
         )?;
+        // An earlier try may have left the keys that were rolled back with it. What they sealed, nobody could open.
+        self.store().forget_keys(business.id);
         Ok(())
     }
 

@@ -30,10 +30,12 @@ const OVERLAPPING_ONE: Sql = Sql::same(
         AND b.start_at < $3 AND b.start_at >= $2 - c.longest_us AND b.end_at > $2
       ORDER BY b.start_at",
 );
+/// From the generation that is served, and from the one that a full sync under way stages: it is named after the fence.
 const DROP_EVENT: Sql = Sql::same(
     "DELETE FROM busy_slot
       WHERE business_id = $1 AND calendar_id = $2 AND series_id = $3 AND event_id = $3
-        AND generation = (SELECT generation FROM calendar c WHERE c.business_id = $1 AND c.id = $2)",
+        AND generation IN ((SELECT generation FROM calendar c WHERE c.business_id = $1 AND c.id = $2),
+                           (SELECT fence FROM calendar c WHERE c.business_id = $1 AND c.id = $2))",
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] =
     &[("OVERLAPPING", OVERLAPPING), ("OVERLAPPING_ONE", OVERLAPPING_ONE), ("DROP_EVENT", DROP_EVENT)];

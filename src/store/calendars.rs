@@ -159,6 +159,7 @@ const WAKE: Sql = Sql::same(
 const WAKE_ACCOUNT: Sql = Sql::same(
     "UPDATE calendar SET due_at = $3, watch_due_at = $3, failures = 0 WHERE business_id = $1 AND account_id = $2",
 );
+/// One under way may have read Google before.
 const LOOK: Sql = Sql::same(
     "UPDATE calendar SET dirty = dirty + 1, due_at = CASE WHEN due_at > $3 THEN $3 ELSE due_at END
       WHERE business_id = $1 AND id = $2",

@@ -136,6 +136,12 @@ fn interval(table: &'static str, start: i64, end: i64) -> Result<Interval> {
     Interval::new(instant(table, "start_at", start)?, instant(table, "end_at", end)?).ok_or_else(empty)
 }
 
+/// What a booking at `interval` would claim. `None` when no claim may be that long.
+pub(super) fn claimed(booking: &Booking, interval: Interval) -> Option<Interval> {
+    let claim = crate::domain::booking::claim(interval, booking.buffer_before, booking.buffer_after)?;
+    (claim.duration().num_microseconds()? <= LONGEST_US).then_some(claim)
+}
+
 impl Tx {
     /// Claims `resource` for a booking, buffers included.
     ///
@@ -149,9 +155,7 @@ impl Tx {
         exclusive: bool,
         forced: bool,
     ) -> Result<()> {
-        let claim = crate::domain::booking::claim(booking.interval, booking.buffer_before, booking.buffer_after);
-        let claim = claim.filter(|claim| claim.duration().num_microseconds().is_some_and(|us| us <= LONGEST_US));
-        let claim = claim.ok_or_else(|| Error::Corrupt {
+        let claim = claimed(booking, booking.interval).ok_or_else(|| Error::Corrupt {
             table: T,
             column: "end_at",
             why: "a claim may not last longer than a week".into(),

@@ -26,8 +26,8 @@ use crate::{
     domain::{BusinessId, SharedChance, SharedClock},
 };
 
-/// How to open the database.
-#[derive(Debug, Clone)]
+/// How to open the database. Without `Debug`: the URL may hold a password.
+#[derive(Clone)]
 pub struct Options {
     /// `sqlite:PATH` or `postgres://…`.
     pub url: String,
@@ -94,6 +94,7 @@ const DATABASE_TIME: Sql = Sql {
     sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("DATABASE_TIME", DATABASE_TIME)];
 
 /// Gives a closure the shape that [`Store::read`] and [`Store::write`] take, and names its types where the compiler cannot
 /// tell them.
@@ -109,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or is newer than this program.
+    /// When it cannot be reached, is newer than this program, or was written with other master keys.
     pub async fn open(
         options: &Options,
         clock: SharedClock,
@@ -123,7 +124,10 @@ impl Store {
         } else {
             return Err(Error::Open("the URL begins with neither sqlite: nor postgres:".into()));
         };
-        Ok(Self { engine, clock, chance, master, keys: Arc::default() })
+        let store = Self { engine, clock, chance, master, keys: Arc::default() };
+        // Otherwise the daemon would start, and fail at every request.
+        store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
+        Ok(store)
     }
 
     async fn open_sqlite(options: &Options) -> Result<Engine> {
@@ -174,6 +178,8 @@ impl Store {
                 ("statement_timeout", STATEMENT_TIMEOUT_MS),
                 ("lock_timeout", LOCK_TIMEOUT_MS),
                 ("idle_in_transaction_session_timeout", STATEMENT_TIMEOUT_MS),
+                // Each start would log that the table of migrations exists already.
+                ("client_min_messages", "warning"),
             ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
@@ -309,6 +315,13 @@ impl Store {
 
     fn cached_keys(&self, business: BusinessId) -> Option<Arc<BusinessKeys>> {
         self.keys.read().ok()?.get(&business).cloned()
+    }
+
+    /// Forgets keys that a transaction read which was then rolled back.
+    pub(super) fn forget_keys(&self, business: BusinessId) {
+        if let Ok(mut cache) = self.keys.write() {
+            cache.remove(&business);
+        }
     }
 
     pub(super) fn master(&self) -> &MasterKeys {

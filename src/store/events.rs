@@ -1,5 +1,7 @@
 //! The mirror's rows: events as Google gave them, and the busy slots that they expand to.
 
+use std::collections::BTreeMap;
+
 use super::{
     Result, Sql, Tx,
     bulk::{SQLITE_ROWS, values},
@@ -94,12 +96,14 @@ const FREE_SERIES: Sql = Sql::same(
 const PURGE_EVENTS: Sql = Sql::same(
     "DELETE FROM event WHERE (business_id, calendar_id, generation, event_id) IN (
         SELECT business_id, calendar_id, generation, event_id FROM event
-         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3 LIMIT $4)",
+         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3
+           AND generation <> (SELECT generation FROM calendar c WHERE c.business_id = $1 AND c.id = $2) LIMIT $4)",
 );
 const PURGE_BUSY: Sql = Sql::same(
     "DELETE FROM busy_slot WHERE (business_id, calendar_id, generation, start_at, end_at, event_id) IN (
         SELECT business_id, calendar_id, generation, start_at, end_at, event_id FROM busy_slot
-         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3 LIMIT $4)",
+         WHERE business_id = $1 AND calendar_id = $2 AND generation < $3
+           AND generation <> (SELECT generation FROM calendar c WHERE c.business_id = $1 AND c.id = $2) LIMIT $4)",
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("SELECT", SELECT),
@@ -133,19 +137,22 @@ impl Tx {
         let keys = self.keys(of.business).await?;
         let chance = self.chance().clone();
         let calendar = of.calendar.to_string();
-        let mut rows = Vec::with_capacity(events.len());
+        // Google may name one event twice. PostgreSQL refuses to change a row twice in one statement, and the last counts.
+        let mut rows = BTreeMap::new();
         for MirroredEvent { event, etag, title } in events {
-            let row = format!("{calendar}/{}", event.id);
-            let cell = Cell { business: of.business, table: T, column: "title", row: &row };
-            rows.push(EventRow {
+            let place = format!("{calendar}/{}", event.id);
+            let cell = Cell { business: of.business, table: T, column: "title", row: &place };
+            let row = EventRow {
                 event_id: event.id.clone(),
                 series_id: event.series_id().to_owned(),
                 recurs: i64::from(event.kind != EventKind::Single),
                 etag: etag.clone(),
                 facts: to_json(T, "facts", event)?,
                 title: title.as_ref().map(|title| keys.data.seal(&cell, title.as_bytes(), &*chance)),
-            });
+            };
+            rows.insert(event.id.as_str(), row);
         }
+        let rows: Vec<EventRow> = rows.into_values().collect();
         let business = of.business.to_string();
         match &mut self.engine {
             EngineTx::Sqlite(tx) => {
@@ -306,8 +313,8 @@ impl Tx {
         execute!(self, FREE_SERIES, of.business.to_string(), of.calendar.to_string(), of.number, series_id)
     }
 
-    /// Removes up to `limit` rows of each kind that belong to earlier generations; a later one is being staged. Returns how
-    /// many were removed.
+    /// Removes up to `limit` rows of each kind that belong to generations before `keep` and are not served; a later one is
+    /// being staged. Returns how many were removed.
     pub async fn purge_generations(&mut self, keep: Generation, limit: usize) -> Result<u64> {
         let (business, calendar) = (keep.business.to_string(), keep.calendar.to_string());
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);

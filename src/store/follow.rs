@@ -1,12 +1,13 @@
 //! A booking follows what happened to its event: the plan is pure ([`reconcile`]), this carries it out in one
 //! transaction.
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::{
     Result, Sql, Tx,
     bookings::{Booking, CalendarSync, Content},
-    claims::{Source, Step},
+    claims::{Source, Step, claimed},
     execute,
 };
 use crate::domain::{
@@ -30,7 +31,29 @@ pub fn seen(event: &Event, etag: Option<&str>, zone: Tz) -> Seen {
         interval: single_interval(event, zone),
         etag: etag.map(str::to_owned),
         recurs: event.kind != EventKind::Single,
-        free: !event.blocks(),
+    }
+}
+
+/// Whether Google was told of the booking as it is.
+fn told(booking: &Booking) -> bool {
+    booking.link.as_ref().and_then(|link| link.written).is_some_and(|written| written.version == booking.version)
+}
+
+fn decide(booking: &Booking, seen: &Seen, now: DateTime<Utc>) -> Decision {
+    let Some(link) = &booking.link else { return Decision::Nothing };
+    let linked = Linked {
+        interval: booking.interval,
+        stands: matches!(booking.state, State::Confirmed { .. } | State::Completed { .. }),
+        ended_by_owner: matches!(booking.state, State::Cancelled { by: Party::Owner, .. }),
+        over: booking.interval.end() <= now,
+        told: told(booking),
+        written: link.written.map(|written| Written { interval: written.interval, etag: link.etag.as_deref() }),
+        sent: link.sent.map(|sent| sent.interval),
+    };
+    match reconcile::plan(&linked, seen) {
+        // Longer than any booking can be: like a series it is busy besides the booking, which stays.
+        Decision::Move(to) if claimed(booking, to).is_none() => Decision::Remember,
+        decision => decision,
     }
 }
 
@@ -47,38 +70,48 @@ impl Tx {
         Ok(())
     }
 
-    /// Lets a booking follow its event, as `calendar` shows it. Returns whether Google is owed something now.
+    /// Lets a booking follow its event, as a list of `calendar` shows it. Returns whether Google is owed something now.
+    ///
+    /// A list may be older than slotd's own last write. So a booking that changed after `since` neither moves nor ends by
+    /// it: its event is read by its id first.
     pub async fn follow_owner(
         &mut self,
         business: BusinessId,
         id: BookingId,
-        calendar: CalendarId,
+        (calendar, event_id): (CalendarId, &str),
         seen: &Seen,
+        since: DateTime<Utc>,
     ) -> Result<bool> {
         let Some(mut booking) = self.lock_booking(business, id).await? else { return Ok(false) };
-        if booking.link.as_ref().is_none_or(|link| link.calendar != calendar) {
-            // An event that was left behind when the booking moved to another calendar; its removal is owed already.
-            return Ok(false);
+        match &booking.link {
+            Some(link) if link.event_id == event_id && link.calendar == calendar => {}
+            // The owner moved it to another calendar of theirs: there it is an event like any other.
+            Some(link) if link.event_id == event_id => return Ok(false),
+            // Left behind when the booking moved to another calendar: what happens to it is not the booking's business.
+            _ => {
+                let live = matches!(seen, Seen::Live { .. });
+                if !live || matches!(booking.state, State::Cancelled { by: Party::Owner, .. }) {
+                    return Ok(false);
+                }
+                // It came to be after its removal was tried.
+                self.owe_removal(business, calendar, event_id).await?;
+                return Ok(true);
+            }
         }
-        self.follow(&mut booking, seen).await
+        let decision = match decide(&booking, seen, self.now()) {
+            Decision::Move(_) | Decision::Cancel if booking.updated_at >= since => Decision::Wait,
+            decision => decision,
+        };
+        self.carry_out(&mut booking, seen, decision).await
     }
 
-    /// As [`Tx::follow_owner`], for a booking that this transaction has locked. Saves it.
+    /// Lets a booking that this transaction has locked follow its event, as Google just gave it. Saves it.
     pub async fn follow(&mut self, booking: &mut Booking, seen: &Seen) -> Result<bool> {
-        let now = self.now();
-        let Some(link) = booking.link.clone() else { return Ok(false) };
-        let decision = reconcile::plan(
-            &Linked {
-                interval: booking.interval,
-                stands: matches!(booking.state, State::Confirmed { .. } | State::Completed { .. }),
-                ended_by_owner: matches!(booking.state, State::Cancelled { by: Party::Owner, .. }),
-                over: booking.interval.end() <= now,
-                told: link.written.is_some_and(|written| written.version == booking.version),
-                written: link.written.map(|written| Written { interval: written.interval, etag: link.etag.as_deref() }),
-                sent: link.sent.map(|sent| sent.interval),
-            },
-            seen,
-        );
+        let decision = decide(booking, seen, self.now());
+        self.carry_out(booking, seen, decision).await
+    }
+
+    async fn carry_out(&mut self, booking: &mut Booking, seen: &Seen, decision: Decision) -> Result<bool> {
         let etag = match seen {
             Seen::Live { etag, .. } => etag.clone(),
             Seen::Deleted | Seen::Missing => None,
@@ -97,10 +130,7 @@ impl Tx {
                 self.recheck_event(booking.business, booking.id).await?;
                 Ok(true)
             }
-            Decision::Move(interval) => {
-                self.move_with_owner(booking, interval, etag).await?;
-                Ok(false)
-            }
+            Decision::Move(interval) => self.move_with_owner(booking, interval, etag).await,
             Decision::Cancel => {
                 self.cancel_with_owner(booking).await?;
                 Ok(false)
@@ -120,16 +150,19 @@ impl Tx {
         }
     }
 
-    async fn move_with_owner(&mut self, booking: &mut Booking, to: Interval, etag: Option<String>) -> Result<()> {
+    async fn move_with_owner(&mut self, booking: &mut Booking, to: Interval, etag: Option<String>) -> Result<bool> {
         let now = self.now();
+        let told = told(booking);
         let resources = self.claimed_resources(booking.business, booking.id).await?;
         self.lock_resources(booking.business, &resources).await?;
         booking.interval = to;
         booking.version += 1;
         booking.updated_at = now;
-        booking.calendar_sync = CalendarSync::Synced;
+        booking.calendar_sync = if told { CalendarSync::Synced } else { CalendarSync::Pending };
         if let Some(link) = &mut booking.link {
-            link.written = Some(Content { version: booking.version, interval: to });
+            // Other details that Google was not told yet are still owed, at the owner's time.
+            let version = if told { booking.version } else { booking.version - 1 };
+            link.written = Some(Content { version, interval: to });
             link.etag = etag;
         }
         self.delete_claims(booking).await?;
@@ -138,7 +171,7 @@ impl Tx {
         for resource in resources {
             self.expire_claims(booking.business, resource, now).await?;
             let exclusive = capacities.iter().any(|known| known.id == resource && known.capacity == 1);
-            let claim = crate::domain::booking::claim(to, booking.buffer_before, booking.buffer_after).unwrap_or(to);
+            let claim = claimed(booking, to).unwrap_or(to);
             let taken = !self.claims(booking.business, Some(resource), claim, now).await?.is_empty();
             // The owner's word stands, also over another booking: both stay, and it is recorded.
             let forced = exclusive && taken;
@@ -155,7 +188,10 @@ impl Tx {
             let (calendar, event) = (link.calendar, link.event_id.clone());
             self.drop_own_busy(booking.business, calendar, &event).await?;
         }
-        Ok(())
+        if !told {
+            self.owe_event(booking.business, booking.id).await?;
+        }
+        Ok(!told)
     }
 
     async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {

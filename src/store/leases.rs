@@ -74,10 +74,12 @@ const CLAIM: Sql = Sql {
 /// Takes one calendar, due or not.
 const CLAIM_ONE: Sql = Sql::same(
     "UPDATE calendar SET lease_until = $4, fence = fence + 1 WHERE business_id = $1 AND id = $2 AND lease_until <= $3
-     RETURNING business_id, id, fence, seen, pushed_at",
+     RETURNING business_id, id, fence, dirty, pushed_at",
 );
 /// Gives a calendar back without having looked at Google.
 const RELEASE: Sql = Sql::same("UPDATE calendar SET lease_until = 0 WHERE business_id = $1 AND id = $2 AND fence = $3");
+const END_CALENDARS: Sql = Sql::same("UPDATE calendar SET lease_until = 0 WHERE lease_until > 0");
+const END_DELIVERIES: Sql = Sql::same("UPDATE outbox SET lease_until = 0 WHERE lease_until > 0");
 const KEEP: Sql = Sql::same(
     "UPDATE calendar SET lease_until = $4, synced_events = synced_events + $5
       WHERE business_id = $1 AND id = $2 AND fence = $3",
@@ -99,8 +101,6 @@ const FAIL: Sql = Sql::same(
     "UPDATE calendar SET failures = failures + 1, last_error = $4, due_at = $5, lease_until = 0
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
-const FORGET_TOKEN: Sql =
-    Sql::same("UPDATE calendar SET sync_token = NULL WHERE business_id = $1 AND id = $2 AND fence = $3");
 const ROLLED: Sql = Sql::same(
     "UPDATE calendar SET covered_from = $4, covered_to = $5, version = version + 1,
             longest_us = CASE WHEN longest_us < $6 THEN $6 ELSE longest_us END
@@ -109,6 +109,11 @@ const ROLLED: Sql = Sql::same(
 const NEXT_DUE: Sql = Sql::same(
     "SELECT c.due_at FROM calendar c JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
       WHERE a.status = 'connected' AND c.lease_until <= $1 ORDER BY c.due_at LIMIT 1",
+);
+/// Of the calendars that make somebody busy and whose grant is alive.
+const OLDEST_LOOK: Sql = Sql::same(
+    "SELECT MIN(c.as_of) FROM calendar c JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
+      WHERE c.blocks = 1 AND c.resource_id IS NOT NULL AND a.status = 'connected'",
 );
 const WATCH_DUE: Sql = Sql::same(
     "SELECT c.business_id, c.id FROM calendar c
@@ -125,13 +130,15 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("CLAIM", CLAIM),
     ("CLAIM_ONE", CLAIM_ONE),
     ("RELEASE", RELEASE),
+    ("END_CALENDARS", END_CALENDARS),
+    ("END_DELIVERIES", END_DELIVERIES),
     ("KEEP", KEEP),
     ("COUNT_FROM_ZERO", COUNT_FROM_ZERO),
     ("FINISH", FINISH),
     ("FAIL", FAIL),
-    ("FORGET_TOKEN", FORGET_TOKEN),
     ("ROLLED", ROLLED),
     ("NEXT_DUE", NEXT_DUE),
+    ("OLDEST_LOOK", OLDEST_LOOK),
     ("WATCH_DUE", WATCH_DUE),
     ("WATCH_AT", WATCH_AT),
     ("ROLL_DUE", ROLL_DUE),
@@ -189,6 +196,14 @@ impl Tx {
     /// Gives a calendar back without having looked at Google.
     pub async fn release_calendar(&mut self, lease: &Lease) -> Result<()> {
         held(execute!(self, RELEASE, lease.business.to_string(), lease.calendar.to_string(), lease.fence)?)
+    }
+
+    /// Ends every lease, of calendars and deliveries. Only for SQLite, at the start of the one process that works on it: what
+    /// is leased then was leased by a process that died.
+    pub async fn end_all_leases(&mut self) -> Result<()> {
+        execute!(self, END_CALENDARS)?;
+        execute!(self, END_DELIVERIES)?;
+        Ok(())
     }
 
     /// Extends a lease and notes progress. First in each transaction of a pass.
@@ -252,11 +267,6 @@ impl Tx {
         )?)
     }
 
-    /// Forgets the sync token, so that the next pass is a full one. The rows go on being served until then.
-    pub async fn forget_sync_token(&mut self, lease: &Lease) -> Result<()> {
-        held(execute!(self, FORGET_TOKEN, lease.business.to_string(), lease.calendar.to_string(), lease.fence)?)
-    }
-
     /// Notes that the served rows now cover more of the future.
     pub async fn coverage_rolled(&mut self, lease: &Lease, coverage: Interval, longest_us: i64) -> Result<()> {
         held(execute!(
@@ -276,6 +286,12 @@ impl Tx {
         let now = micros(self.lease_time().await?);
         let row: Option<(i64,)> = fetch!(fetch_optional, self, NEXT_DUE, now)?;
         row.map(|(at,)| instant(T, "due_at", at)).transpose()
+    }
+
+    /// The start of the oldest last pass, among the calendars that matter for answers.
+    pub async fn oldest_look(&mut self) -> Result<Option<DateTime<Utc>>> {
+        let (at,): (Option<i64>,) = fetch!(fetch_one, self, OLDEST_LOOK)?;
+        at.map(|at| instant(T, "as_of", at)).transpose()
     }
 
     /// Up to `limit` calendars that need a watch channel, or a new one.

@@ -45,6 +45,9 @@ pub enum Error {
     /// The constraint behind the lock stopped two claims from meeting.
     #[error("two claims of one resource would overlap")]
     Overlap,
+    /// Two transactions stood in each other's way, or one waited too long; nothing was changed, and trying again helps.
+    #[error("the database was too busy with others")]
+    Contended,
     /// A row with this key is there already.
     #[error("a row with this key exists")]
     Exists,
@@ -75,9 +78,17 @@ pub enum Error {
     Died,
 }
 
+/// PostgreSQL's codes for a serialization failure, a deadlock, a lock that was not had in time, and a statement that took
+/// too long.
+const CONTENDED: [&str; 4] = ["40001", "40P01", "55P03", "57014"];
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let kind = error.as_database_error().map(sqlx::error::DatabaseError::kind);
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        if code.is_some_and(|code| CONTENDED.contains(&code.as_ref())) {
+            return Self::Contended;
+        }
         match kind {
             Some(sqlx::error::ErrorKind::ExclusionViolation) => Self::Overlap,
             Some(sqlx::error::ErrorKind::UniqueViolation) => Self::Exists,
@@ -135,6 +146,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     calls::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
+    engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
     idempotency::STATEMENTS,

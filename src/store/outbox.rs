@@ -112,8 +112,16 @@ const AGAIN: Sql = Sql::same(
     "UPDATE outbox SET due_at = $4, lease_until = 0, last_error = $5 WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
 const DEAD: Sql = Sql::same(
-    "UPDATE outbox SET dead = 1, lease_until = 0, last_error = $4 WHERE business_id = $1 AND id = $2 AND fence = $3",
+    "UPDATE outbox SET dead = 1, lease_until = 0, last_error = $5
+      WHERE business_id = $1 AND id = $2 AND fence = $3 AND revision = $4",
 );
+const RETRY: Sql = Sql {
+    sqlite: "UPDATE outbox SET due_at = $2, attempts = 0, dead = 0 WHERE business_id = $1 AND lease_until <= $3",
+    // What somebody holds is being asked for or settled just now, and whoever holds it may want another row.
+    postgres: "UPDATE outbox SET due_at = $2, attempts = 0, dead = 0
+                WHERE (business_id, id) IN (SELECT business_id, id FROM outbox
+                                             WHERE business_id = $1 AND lease_until <= $3 FOR UPDATE SKIP LOCKED)",
+};
 const NEXT_DUE: Sql = Sql::same("SELECT MIN(due_at) FROM outbox WHERE dead = 0 AND lease_until <= $1");
 const DEPTH: Sql = Sql::same(
     "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(dead), 0) AS BIGINT),
@@ -127,6 +135,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("DONE", DONE),
     ("AGAIN", AGAIN),
     ("DEAD", DEAD),
+    ("RETRY", RETRY),
     ("NEXT_DUE", NEXT_DUE),
     ("DEPTH", DEPTH),
 ];
@@ -196,10 +205,22 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a delivery up. It stays visible until a person or a new change asks for it again.
+    /// Gives a delivery up, unless it was asked for again meanwhile: then it is due at once. It stays visible until a
+    /// person or a new change asks for it again.
     pub async fn give_up(&mut self, delivery: &Delivery, why: &str) -> Result<()> {
         let (business, id) = (delivery.business.to_string(), delivery.id.to_string());
-        execute!(self, DEAD, &business, &id, delivery.fence, why)?;
+        let dead = execute!(self, DEAD, &business, &id, delivery.fence, delivery.revision, why)?;
+        if dead == 0 {
+            let now = self.now();
+            self.deliver_later(delivery, now, why).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes every delivery of a business due, also those that were given up, for its grant was renewed.
+    pub async fn retry_deliveries(&mut self, business: BusinessId) -> Result<()> {
+        let (due, now) = (micros(self.now()), micros(self.lease_time().await?));
+        execute!(self, RETRY, business.to_string(), due, now)?;
         Ok(())
     }
 

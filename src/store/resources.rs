@@ -28,6 +28,15 @@ pub struct Resource {
     pub created_at: DateTime<Utc>,
 }
 
+impl Resource {
+    /// The one of `resources` with this id or, whatever its case, this name.
+    #[must_use]
+    pub fn find<'a>(resources: &'a [Self], text: &str) -> Option<&'a Self> {
+        let (id, name) = (text.parse().ok(), text.trim().to_lowercase());
+        resources.iter().find(|known| Some(known.id) == id || known.name.to_lowercase() == name)
+    }
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     business_id: String,

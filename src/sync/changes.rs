@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use crate::{
     domain::{
         Event, EventKind, EventStatus, Interval,
-        expand::{Limits, expand_series, single_interval},
+        expand::{Limits, expand_series, has_place_for, single_interval},
     },
     store::events::BusySlot,
 };
@@ -18,12 +18,6 @@ pub(super) struct Slots {
     pub(super) busy: Vec<BusySlot>,
     /// Series whose rules could not be read in full, or were cut short.
     pub(super) odd: i64,
-}
-
-impl Slots {
-    pub(super) fn longest_us(&self) -> i64 {
-        longest_us(&self.busy)
-    }
 }
 
 /// The longest of `slots`, in microseconds.
@@ -67,12 +61,15 @@ pub(super) struct Groups {
     pub(super) series: BTreeMap<String, Vec<Event>>,
     /// Ids that Google deleted: single events, or masters with everything that belongs to them.
     pub(super) deleted: BTreeSet<String>,
+    /// Exceptions that went when the rules of their series changed. Google sends no word of them.
+    pub(super) dropped: BTreeSet<String>,
 }
 
 impl Groups {
     /// Starts from what is stored of each series that `changed` touches.
-    pub(super) fn apply(stored: BTreeMap<String, Vec<Event>>, changed: &[Event]) -> Self {
-        let mut groups = Self { series: stored, deleted: BTreeSet::new() };
+    pub(super) fn apply(stored: BTreeMap<String, Vec<Event>>, changed: &[Event], zone: Tz) -> Self {
+        let mut groups = Self { series: stored, ..Self::default() };
+        let mut reshaped = BTreeSet::new();
         for event in changed {
             let id = event.series_id().to_owned();
             if is_tombstone(event) {
@@ -81,13 +78,37 @@ impl Groups {
                 continue;
             }
             groups.deleted.remove(&id);
-            let rows = groups.series.entry(id).or_default();
+            let rows = groups.series.entry(id.clone()).or_default();
             match rows.iter_mut().find(|row| row.id == event.id) {
-                Some(row) => *row = event.clone(),
+                Some(row) => {
+                    let begins = |event: &Event| event.times.map(|(start, _)| start);
+                    if row.kind != event.kind || begins(row) != begins(event) {
+                        reshaped.insert(id);
+                    }
+                    *row = event.clone();
+                }
                 None => rows.push(event.clone()),
             }
         }
+        let sent: BTreeSet<&str> = changed.iter().map(|event| event.id.as_str()).collect();
+        for id in reshaped {
+            groups.drop_displaced(&id, &sent, zone);
+        }
         groups
+    }
+
+    /// Exceptions of a changed series that stand in for nothing any more are gone, unless Google has just `sent` them.
+    fn drop_displaced(&mut self, series: &str, sent: &BTreeSet<&str>, zone: Tz) {
+        let Some(rows) = self.series.get_mut(series) else { return };
+        let Some(master) = rows.iter().find(|event| event.id == series).cloned() else { return };
+        let dropped = &mut self.dropped;
+        rows.retain(|event| {
+            let stays = sent.contains(event.id.as_str()) || has_place_for(&master, event, zone, &Limits::default());
+            if !stays {
+                dropped.insert(event.id.clone());
+            }
+            stays
+        });
     }
 }
 
@@ -153,14 +174,14 @@ mod tests {
 
     #[test]
     fn an_exception_that_comes_before_its_master_finds_it() {
-        let groups = Groups::apply(BTreeMap::new(), &[moved("m_1", "m", 33, 40), daily("m")]);
+        let groups = Groups::apply(BTreeMap::new(), &[moved("m_1", "m", 33, 40), daily("m")], Tz::UTC);
         assert_eq!(starts(&groups.series["m"]), [9, 40, 57]);
         assert!(missing_masters(&groups.series).is_empty());
     }
 
     #[test]
     fn an_exception_without_its_master_asks_for_it_and_stands_alone_meanwhile() {
-        let groups = Groups::apply(BTreeMap::new(), &[moved("m_1", "m", 33, 40)]);
+        let groups = Groups::apply(BTreeMap::new(), &[moved("m_1", "m", 33, 40)], Tz::UTC);
         assert_eq!(missing_masters(&groups.series), ["m"]);
         assert_eq!(starts(&groups.series["m"]), [40]);
     }
@@ -170,14 +191,28 @@ mod tests {
         let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);
         let mut gone = event("m", EventKind::Single, 0);
         (gone.status, gone.times) = (EventStatus::Cancelled, None);
-        let groups = Groups::apply(stored, &[gone]);
+        let groups = Groups::apply(stored, &[gone], Tz::UTC);
         assert!(groups.series["m"].is_empty() && groups.deleted.contains("m"));
     }
 
     #[test]
     fn a_series_that_becomes_one_event_leaves_no_exceptions_behind() {
         let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);
-        let groups = Groups::apply(stored, &[event("m", EventKind::Single, 12)]);
+        let groups = Groups::apply(stored, &[event("m", EventKind::Single, 12)], Tz::UTC);
         assert_eq!(starts(&groups.series["m"]), [12]);
+    }
+
+    #[test]
+    fn exceptions_go_when_a_series_moves_away_from_under_them() {
+        let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);
+        let renamed = Groups::apply(stored.clone(), &[daily("m")], Tz::UTC);
+        assert_eq!((starts(&renamed.series["m"]), renamed.dropped.len()), (vec![9, 40, 57], 0));
+        let mut later = daily("m");
+        later.times = Some((at(11), at(12)));
+        let groups = Groups::apply(stored.clone(), &[later.clone()], Tz::UTC);
+        assert_eq!((starts(&groups.series["m"]), groups.dropped.len()), (vec![11, 35, 59], 1));
+        // What Google sends along with the change stays.
+        let groups = Groups::apply(stored, &[later, moved("m_1", "m", 33, 40)], Tz::UTC);
+        assert_eq!(starts(&groups.series["m"]), [11, 35, 40, 59]);
     }
 }

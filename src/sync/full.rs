@@ -3,11 +3,13 @@
 //! Rows are staged beside the served ones in short transactions, under the fence of this pass as their generation. One
 //! short transaction at the end switches to them together with the token, so no reader ever sees an empty or half mirror.
 
+use std::collections::HashSet;
+
 use super::{
     Mirrors,
     changes::{Slots, expand, longest_us, single},
     incremental::mirrored,
-    own::{OwnEvent, split_own},
+    own::{OwnEvent, own_slots, split_own},
     pass::{Heading, PAGES_MAX, Pass, PassError, Report},
 };
 use crate::{
@@ -28,6 +30,9 @@ struct Seen {
     items: usize,
     odd: i64,
     longest_us: i64,
+    /// Ids of slotd's own events.
+    listed: HashSet<String>,
+    /// Those that may differ from their bookings.
     own: Vec<OwnEvent>,
 }
 
@@ -39,9 +44,14 @@ impl Mirrors {
         let begin =
             store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.count_from_zero(&lease).await }));
         self.store.write(Lane::Background, begin).await?;
+        // What full passes staged that came to no end.
+        self.purge(staged).await?;
         let token = self.stage_pages(pass, staged, &mut heading, &mut seen).await?;
         let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
         self.stage_series(pass, staged, zone, &mut seen).await?;
+        self.recheck_absent(pass, std::mem::take(&mut seen.listed)).await?;
+        self.follow_owner(pass, &seen.own).await?;
+        self.stage_own(pass, staged, zone, &mut seen).await?;
 
         let mut finished = self.finished(pass, heading, token, seen.items);
         finished.generation = staged.number;
@@ -51,14 +61,17 @@ impl Mirrors {
         finished.changed = true;
         finished.odd_events = seen.odd;
         self.metrics.odd_events(u64::try_from(seen.odd).unwrap_or_default());
+        let (resource, length) = (pass.calendar.resource, self.lease());
         let switch = store::work::<(), store::Error, _>(move |tx| {
-            Box::pin(async move { tx.finish_pass(&lease, &finished).await })
+            Box::pin(async move {
+                tx.keep_lease(&lease, length, 0).await?;
+                // No booking is checked against the old slots and committed after the new ones.
+                tx.lock_resources(lease.business, resource.as_slice()).await?;
+                tx.finish_pass(&lease, &finished).await
+            })
         });
         self.store.write(Lane::Background, switch).await?;
         self.settled(pass);
-
-        self.recheck_absent(pass, &seen.own).await?;
-        self.follow_owner(pass, seen.own).await?;
         self.purge(staged).await?;
         Ok(Report { kind: "full", items: seen.items })
     }
@@ -72,6 +85,9 @@ impl Mirrors {
     ) -> Result<String, PassError> {
         let mut page_token = None::<String>;
         for _ in 0..PAGES_MAX {
+            if page_token.is_some() {
+                self.keep(pass).await?;
+            }
             let query = EventsQuery {
                 page_token: page_token.as_deref(),
                 max_results: u16::try_from(self.config.page_size).unwrap_or(2_500),
@@ -85,10 +101,10 @@ impl Mirrors {
                 .unwrap_or_default();
 
             let (own, theirs) = split_own(&self.store, pass.calendar.business, page.items).await?;
-            let own_busy: Vec<BusySlot> = own.iter().filter_map(|own| own.busy(zone, pass.window)).collect();
             let own_rows: Vec<MirroredEvent> = own.iter().map(OwnEvent::row).collect();
-            seen.own.extend(own);
-            self.stage(pass, staged, own_rows, own_busy, seen).await?;
+            seen.listed.extend(own.iter().map(|own| own.event.id.clone()));
+            seen.own.extend(own.into_iter().filter(|own| !own.is_echo(zone)));
+            self.stage(pass, staged, own_rows, Vec::new(), seen).await?;
 
             let mut rows: Vec<MirroredEvent> = Vec::with_capacity(self.rows_max());
             let mut busy: Vec<BusySlot> = Vec::new();
@@ -158,18 +174,20 @@ impl Mirrors {
             });
             let (rows, more) = self.store.read(read).await?;
             let Some(last) = rows.last().map(|row| row.series_id().to_owned()) else { return Ok(()) };
-            let mut slots = Slots::default();
+            let (mut slots, mut masters) = (Slots::default(), Vec::new());
             for group in rows.chunk_by(|a, b| a.series_id() == b.series_id()) {
                 let master = group.iter().any(|event| matches!(event.kind, EventKind::Master { .. }));
                 match if master { None } else { self.fetch_master(pass, group[0].series_id()).await? } {
                     None => expand(group, zone, pass.window, &mut slots),
                     Some(master) => {
-                        let whole: Vec<Event> = group.iter().cloned().chain([master]).collect();
+                        let whole: Vec<Event> = group.iter().cloned().chain([master.event.clone()]).collect();
                         expand(&whole, zone, pass.window, &mut slots);
+                        masters.push(master);
                     }
                 }
             }
             seen.odd += slots.odd;
+            self.stage(pass, staged, masters, Vec::new(), seen).await?;
             let mut busy = slots.busy;
             while !busy.is_empty() {
                 let rest = busy.split_off(busy.len().min(self.rows_max() * 2));
@@ -183,7 +201,32 @@ impl Mirrors {
         }
     }
 
-    /// Removes the rows of earlier generations, in short transactions.
+    /// Writes the busy slots of slotd's own events, as their bookings are now.
+    async fn stage_own(
+        &self,
+        pass: &Pass,
+        staged: Generation,
+        zone: chrono_tz::Tz,
+        seen: &mut Seen,
+    ) -> Result<(), PassError> {
+        let mut rest = std::mem::take(&mut seen.own);
+        while !rest.is_empty() {
+            let own: Vec<OwnEvent> = rest.drain(..rest.len().min(self.rows_max())).collect();
+            let (lease, length, window) = (pass.lease, self.lease(), pass.window);
+            let write = store::work::<i64, store::Error, _>(move |tx| {
+                Box::pin(async move {
+                    tx.keep_lease(&lease, length, 0).await?;
+                    let busy = own_slots(tx, &own, zone, window).await?;
+                    tx.put_busy(staged, &busy).await?;
+                    Ok(longest_us(&busy))
+                })
+            });
+            seen.longest_us = seen.longest_us.max(self.store.write(Lane::Background, write).await?);
+        }
+        Ok(())
+    }
+
+    /// Removes the rows of earlier generations that are not served, in short transactions.
     async fn purge(&self, keep: Generation) -> Result<(), PassError> {
         let limit = self.rows_max();
         loop {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Mirrors,
-    changes::{Groups, Slots, expand, is_tombstone, missing_masters},
-    own::split_own,
+    changes::{Groups, Slots, expand, is_tombstone, longest_us, missing_masters},
+    own::{OwnEvent, own_slots, split_own},
     pass::{Heading, PAGES_MAX, Pass, PassError, Report},
 };
 use crate::{
@@ -44,7 +44,7 @@ impl Mirrors {
 
         let (own, theirs) = split_own(&self.store, pass.calendar.business, items).await?;
         let mirrored: Vec<MirroredEvent> = theirs.into_iter().map(mirrored).collect();
-        let groups = self.groups(pass, &mirrored).await?;
+        let (groups, masters) = self.groups(pass, &mirrored).await?;
         let mut slots = Slots::default();
         for rows in groups.series.values() {
             expand(rows, pass.calendar.time_zone, finished.coverage, &mut slots);
@@ -52,21 +52,28 @@ impl Mirrors {
         if slots.busy.len() > SLOTS_MAX {
             return Err(PassError::TooMuch);
         }
-        slots.busy.extend(own.iter().filter_map(|own| own.busy(pass.calendar.time_zone, finished.coverage)));
-        finished.longest_us = slots.longest_us();
         finished.odd_events += slots.odd;
+        self.follow_owner(pass, &own).await?;
 
         let (lease, served, length) = (pass.lease, pass.served(), self.lease());
+        let (zone, resource) = (pass.calendar.time_zone, pass.calendar.resource);
         let kept: Vec<MirroredEvent> =
-            mirrored.into_iter().filter(|event| !groups.deleted.contains(&event.event.id)).collect();
+            mirrored.into_iter().chain(masters).filter(|event| !groups.deleted.contains(&event.event.id)).collect();
         let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
-        let own_rows: Vec<MirroredEvent> = own.iter().map(super::own::OwnEvent::row).collect();
+        let own_rows: Vec<MirroredEvent> = own.iter().map(OwnEvent::row).collect();
         let apply = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, 0).await?;
+                slots.busy.extend(own_slots(tx, &own, zone, finished.coverage).await?);
+                finished.longest_us = longest_us(&slots.busy);
+                // No booking is checked against the old slots and committed after the new ones.
+                tx.lock_resources(lease.business, resource.as_slice()).await?;
                 for id in &groups.deleted {
                     tx.delete_event(served, id).await?;
                     tx.delete_series(served, id).await?;
+                }
+                for id in &groups.dropped {
+                    tx.delete_event(served, id).await?;
                 }
                 tx.put_events(served, &kept).await?;
                 tx.put_events(served, &own_rows).await?;
@@ -79,13 +86,15 @@ impl Mirrors {
         });
         self.store.write(Lane::Background, apply).await?;
         self.settled(pass);
-        self.follow_owner(pass, own).await?;
         Ok(Report { kind: "incremental", items: count })
     }
 
     async fn changed_items(&self, pass: &Pass, token: &str) -> Result<(Vec<Item>, Heading, String), PassError> {
         let (mut items, mut heading, mut page_token) = (Vec::new(), Heading::default(), None::<String>);
         for _ in 0..PAGES_MAX {
+            if page_token.is_some() {
+                self.keep(pass).await?;
+            }
             let query = EventsQuery {
                 sync_token: Some(token),
                 page_token: page_token.as_deref(),
@@ -108,8 +117,9 @@ impl Mirrors {
         Err(PassError::Endless)
     }
 
-    /// What is known of every series that `changed` touches, with the changes applied.
-    async fn groups(&self, pass: &Pass, changed: &[MirroredEvent]) -> Result<Groups, PassError> {
+    /// What is known of every series that `changed` touches, with the changes applied; and masters that had to be asked
+    /// for.
+    async fn groups(&self, pass: &Pass, changed: &[MirroredEvent]) -> Result<(Groups, Vec<MirroredEvent>), PassError> {
         let events: Vec<Event> = changed.iter().map(|event| event.event.clone()).collect();
         let touched: BTreeSet<String> =
             events.iter().filter(|event| !is_tombstone(event)).map(|event| event.series_id().to_owned()).collect();
@@ -124,21 +134,31 @@ impl Mirrors {
                 Ok(stored)
             })
         });
-        let mut groups = Groups::apply(self.store.read(read).await?, &events);
+        let mut groups = Groups::apply(self.store.read(read).await?, &events, pass.calendar.time_zone);
+        let mut masters = Vec::new();
         for id in missing_masters(&groups.series) {
             if let Some(master) = self.fetch_master(pass, &id).await? {
-                groups.series.entry(id).or_default().push(master);
+                groups.series.entry(id).or_default().push(master.event.clone());
+                masters.push(master);
             }
         }
-        Ok(groups)
+        Ok((groups, masters))
     }
 
-    /// The master that an exception names and that no page held. `None` when Google says that it is gone.
-    pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<Event>, google::Error> {
+    /// The master that an exception names and that no page held. `None` when Google says that it is gone, or not to be
+    /// seen: somebody may be invited to one instance only.
+    pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<MirroredEvent>, PassError> {
+        self.keep(pass).await?;
         match self.google.get_event(pass.account(), &pass.calendar.google_id, id).await {
-            Ok(item) if !is_tombstone(&item.event) => Ok(Some(item.event)),
-            Ok(_) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(None),
-            Err(error) => Err(error),
+            Ok(item) if !is_tombstone(&item.event) => Ok(Some(mirrored(item))),
+            Ok(_)
+            | Err(
+                google::Error::NotFound
+                | google::Error::AlreadyDeleted
+                | google::Error::Forbidden { .. }
+                | google::Error::BadRequest { .. },
+            ) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -148,12 +168,11 @@ fn latest(items: Vec<Item>) -> Vec<Item> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept: Vec<Item> = Vec::with_capacity(items.len());
     for item in items {
-        match places.get(&item.event.id) {
-            Some(&place) => kept[place] = item,
-            None => {
-                places.insert(item.event.id.clone(), kept.len());
-                kept.push(item);
-            }
+        if let Some(&place) = places.get(&item.event.id) {
+            kept[place] = item;
+        } else {
+            places.insert(item.event.id.clone(), kept.len());
+            kept.push(item);
         }
     }
     kept

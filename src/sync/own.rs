@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 
 use super::{
@@ -18,12 +19,15 @@ use crate::{
     },
     google::Item,
     store::{
-        self, Lane, Store,
+        self, Lane, Store, Tx,
         bookings::Booking,
         events::{BusySlot, MirroredEvent},
         follow::seen,
     },
 };
+
+/// A list may lag this far behind slotd's own writes, clocks of several nodes included.
+const SETTLING: TimeDelta = TimeDelta::minutes(1);
 
 /// An event whose id slotd derived, and its booking.
 pub(super) struct OwnEvent {
@@ -87,28 +91,29 @@ impl OwnEvent {
 
     /// While the owner's time differs from the booking's, both are busy; else the booking alone says so. A cancelled
     /// booking's event that is not deleted yet is not busy, unless the owner deleted it and wants it back.
-    pub(super) fn busy(&self, zone: Tz, window: Interval) -> Option<BusySlot> {
-        match self.booking.state {
+    fn busy(&self, booking: &Booking, zone: Tz, window: Interval) -> Vec<BusySlot> {
+        match booking.state {
             State::Confirmed { .. } => {}
             // Deleted and restored by the owner: it is their event now.
             State::Cancelled { by: Party::Owner, .. } => {
-                return single(&self.event, zone, window);
+                return single(&self.event, zone, window).into_iter().collect();
             }
-            _ => return None,
+            _ => return Vec::new(),
         }
-        let link = self.booking.link.as_ref();
+        let link = booking.link.as_ref();
         let known = [
-            Some(self.booking.interval),
+            Some(booking.interval),
             link.and_then(|link| link.written).map(|written| written.interval),
             link.and_then(|link| link.sent).map(|sent| sent.interval),
         ];
         let mut slots = Slots::default();
         expand(std::slice::from_ref(&self.event), zone, window, &mut slots);
-        slots.busy.into_iter().find(|slot| !known.contains(&Some(slot.interval)))
+        slots.busy.retain(|slot| !known.contains(&Some(slot.interval)));
+        slots.busy
     }
 
     /// Whether it is just what slotd wrote last, so that there is nothing to decide.
-    fn is_echo(&self, zone: Tz) -> bool {
+    pub(super) fn is_echo(&self, zone: Tz) -> bool {
         let Some(link) = &self.booking.link else { return false };
         matches!(self.booking.state, State::Confirmed { .. })
             && self.event.kind == EventKind::Single
@@ -120,15 +125,41 @@ impl OwnEvent {
     }
 }
 
+/// The busy slots of events that may differ from their bookings, which stay as they are until the transaction ends: no
+/// booking can follow its event in between and leave a slot behind.
+pub(super) async fn own_slots(
+    tx: &mut Tx,
+    own: &[OwnEvent],
+    zone: Tz,
+    window: Interval,
+) -> store::Result<Vec<BusySlot>> {
+    let mut slots = Vec::new();
+    let mut sorted: Vec<&OwnEvent> = own.iter().collect();
+    // In the order of their ids, so that two passes never wait for each other.
+    sorted.sort_unstable_by_key(|own| own.booking.id);
+    for own in sorted {
+        if let Some(booking) = tx.lock_booking(own.booking.business, own.booking.id).await? {
+            slots.extend(own.busy(&booking, zone, window));
+        }
+    }
+    Ok(slots)
+}
+
 impl Mirrors {
-    /// Lets each booking follow what the owner did to its event.
-    pub(super) async fn follow_owner(&self, pass: &Pass, own: Vec<OwnEvent>) -> Result<(), PassError> {
-        let zone = pass.calendar.time_zone;
-        for own in own.into_iter().filter(|own| !own.is_echo(zone)) {
-            let (business, booking, calendar) = (own.booking.business, own.booking.id, pass.calendar.id);
+    /// Lets each booking follow what the owner did to its event. Comes before the token is kept, so that nothing is missed
+    /// when the process dies in between; following twice is harmless.
+    pub(super) async fn follow_owner(&self, pass: &Pass, own: &[OwnEvent]) -> Result<(), PassError> {
+        let (zone, lease, length, since) = (pass.calendar.time_zone, pass.lease, self.lease(), pass.began - SETTLING);
+        for own in own.iter().filter(|own| !own.is_echo(zone)) {
+            let (booking, event_id) = (own.booking.id, own.event.id.clone());
             let facts = seen(&own.event, own.etag.as_deref(), zone);
             let follow = store::work::<bool, store::Error, _>(move |tx| {
-                Box::pin(async move { tx.follow_owner(business, booking, calendar, &facts).await })
+                Box::pin(async move {
+                    // A pass that lost its lease knows nothing new any more.
+                    tx.keep_lease(&lease, length, 0).await?;
+                    let event = (lease.calendar, event_id.as_str());
+                    tx.follow_owner(lease.business, booking, event, &facts, since).await
+                })
             });
             if self.store.write(Lane::Background, follow).await? {
                 self.outbox.notify_one();
@@ -137,13 +168,13 @@ impl Mirrors {
         Ok(())
     }
 
-    /// After a full pass: a booking's event that was not listed is looked up by its id, for absence alone cancels
-    /// nothing.
-    pub(super) async fn recheck_absent(&self, pass: &Pass, own: &[OwnEvent]) -> Result<(), PassError> {
-        let listed: HashSet<String> = own.iter().map(|own| own.event.id.clone()).collect();
+    /// In a full pass: a booking's event that was not listed is looked up by its id, for absence alone cancels nothing.
+    pub(super) async fn recheck_absent(&self, pass: &Pass, listed: HashSet<String>) -> Result<(), PassError> {
         let (business, calendar) = (pass.calendar.business, pass.calendar.id);
+        let (lease, length) = (pass.lease, self.lease());
         let mark = store::work::<usize, store::Error, _>(move |tx| {
             Box::pin(async move {
+                tx.keep_lease(&lease, length, 0).await?;
                 let mut absent = tx.written_bookings(business, calendar).await?;
                 absent.retain(|(_, event_id)| !listed.contains(event_id));
                 for (booking, _) in &absent {

@@ -78,6 +78,8 @@ pub(super) const PAGES_MAX: usize = 10_000;
 /// The first wait after a failure; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_secs(5);
 const BACKOFF_MAX: Duration = Duration::from_mins(15);
+/// While Google is down nobody is slowed down by asking, and mirrors should be fresh soon after it is back.
+const OUTAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
 /// How much waits vary, so that calendars that failed together do not come back together.
 const JITTER_PERCENT: u32 = 25;
 /// When to look again after a push that led to nothing.
@@ -137,6 +139,15 @@ impl Mirrors {
         result
     }
 
+    /// Keeps the lease before Google is asked once more: a slow answer must not cost it.
+    pub(super) async fn keep(&self, pass: &Pass) -> Result<(), PassError> {
+        let (lease, length) = (pass.lease, self.lease());
+        let keep = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move { tx.keep_lease(&lease, length, 0).await })
+        });
+        Ok(self.store.write(Lane::Background, keep).await?)
+    }
+
     /// When to look at Google next, after a pass that went well.
     pub(super) fn next_look(&self, pass: &Pass, items: usize) -> DateTime<Utc> {
         let now = self.clock.now();
@@ -194,19 +205,21 @@ impl Mirrors {
             error => tracing::error!(%calendar, %error, "cannot sync, will try again"),
         }
         let doublings = u32::try_from(pass.calendar.mirror.failures).unwrap_or(u32::MAX).min(10);
-        let backoff = (BACKOFF * 2_u32.pow(doublings)).min(BACKOFF_MAX);
+        let outage = matches!(error, PassError::Google(google::Error::Unavailable { .. }));
+        let longest = if outage { OUTAGE_BACKOFF_MAX } else { BACKOFF_MAX };
+        let backoff = (BACKOFF * 2_u32.pow(doublings)).min(longest);
         let asked = match error {
             PassError::Google(error) => error.retry_after(),
             _ => None,
         };
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(asked.unwrap_or_default());
         let due_at = self.clock.now() + wait;
-        let (lease, account, why) = (pass.lease, pass.calendar.account, error.to_string());
+        let (lease, account, began, why) = (pass.lease, pass.calendar.account, pass.began, error.to_string());
         let reconnect = matches!(error, PassError::Google(google::Error::NeedsReconnect { .. }));
         let settle = self.store.write(Lane::Background, move |tx| {
             Box::pin(async move {
                 if reconnect {
-                    tx.mark_needs_reconnect(business, account, &why).await?;
+                    tx.mark_needs_reconnect(business, account, began, &why).await?;
                 }
                 tx.fail_pass(&lease, &why, due_at).await
             })

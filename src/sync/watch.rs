@@ -101,7 +101,7 @@ impl Mirrors {
 
         let wish = NewChannel {
             id: channel.id,
-            token: token.to_string().into(),
+            token: token.clone().into(),
             address: address.clone(),
             ttl_s: self.config.channel_ttl_s,
         };

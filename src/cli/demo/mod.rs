@@ -108,7 +108,7 @@ pub(super) async fn run(mut config: Config, arguments: Arguments) -> anyhow::Res
     if arguments.json {
         output::say(&facts.json(&places).to_string());
     } else {
-        output::say(&facts.tour(&client, folder.path()).await?);
+        output::say(&facts.tour(&client, &places, folder.path()).await?);
     }
     let code = life.run_until_stopped().await;
     daemon.store.close().await;
@@ -159,7 +159,7 @@ fn point_at(config: &mut Config, sandbox: &Sandbox, api: SocketAddr, folder: &Pa
     config.google.client_id = Some(client.client_id);
     config.google.client_secret_file = Some(secret);
     let own = Url::parse(&format!("http://{api}/"))?;
-    config.google.push_url = Some(own.clone());
+    config.google.push_url = Some(own.join(app::PUSH_PATH)?);
     config.http.public_url = Some(own);
     config.metrics.bind = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let url = format!("sqlite:{}", folder.join("slotd.db").display());
@@ -199,15 +199,11 @@ impl Folder {
 impl Place {
     /// The resource to be made for it.
     fn resource(&self) -> serde_json::Value {
-        match &self.file {
-            None => json!({ "name": self.name }),
-            Some(_) => {
-                let day = json!([["00:00", "24:00"]]);
-                let hours = json!({
-                    "mon": day, "tue": day, "wed": day, "thu": day, "fri": day, "sat": day, "sun": day
-                });
-                json!({ "name": self.name, "time_zone": self.time_zone, "hours": hours })
-            }
+        if self.file.is_none() {
+            return json!({ "name": self.name });
         }
+        let day = json!([["00:00", "24:00"]]);
+        let hours = json!({ "mon": day, "tue": day, "wed": day, "thu": day, "fri": day, "sat": day, "sun": day });
+        json!({ "name": self.name, "time_zone": self.time_zone, "hours": hours })
     }
 }

@@ -14,7 +14,7 @@ pub(super) const PEOPLE: [&str; 2] = ["Mia", "Jonas"];
 
 /// How far back and ahead the calendars are filled.
 const DAYS_BACK: u64 = 21;
-const DAYS_AHEAD: u64 = 70;
+const DAYS_AHEAD: u64 = 84;
 
 /// Opening hours.
 pub(super) fn hours() -> Value {
@@ -69,13 +69,13 @@ fn visits(date: NaiveDate, random: &mut StdRng, events: &mut Vec<Value>) {
     let closes = at(date, if date.weekday() == Weekday::Sat { 16 } else { 18 }, 0);
     let mut next = at(date, opens, 0);
     while next < closes {
-        next += TimeDelta::minutes(15 * random.random_range(0..10));
+        next += TimeDelta::minutes(15 * random.random_range(0..7));
         let (what, minutes) = VISITS[random.random_range(0..VISITS.len())];
         let end = next + TimeDelta::minutes(minutes);
         if end > closes {
             return;
         }
-        if random.random_range(0..100) < 55 && !meets_lunch(next, end) {
+        if random.random_range(0..100) < 80 && !meets_lunch(next, end) {
             let name = NAMES[random.random_range(0..NAMES.len())];
             events.push(timed(&format!("{what}: {name}"), next, end, &[]));
             next = end;
@@ -135,6 +135,11 @@ mod tests {
             let events = events(person, now);
             assert!((150..600).contains(&events.len()), "{}", events.len());
             assert_eq!(events, super::events(person, now), "the same each time");
+            let visits = events.iter().filter(|event| event["summary"].as_str().unwrap().contains(": "));
+            for visit in visits {
+                let time = |end: &str| visit[end]["dateTime"].as_str().unwrap()[11..16].to_owned();
+                assert!(time("end").as_str() <= "13:00" || time("start").as_str() >= "13:45", "{visit}");
+            }
         }
     }
 }

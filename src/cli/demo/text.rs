@@ -53,7 +53,7 @@ impl Facts {
     }
 
     /// A tour for people, with lines to copy that work as printed.
-    pub(super) async fn tour(&self, client: &Client, folder: &Path) -> anyhow::Result<String> {
+    pub(super) async fn tour(&self, client: &Client, places: &[Place], folder: &Path) -> anyhow::Result<String> {
         let Business { id, resources, mirrored_events } = &self.business;
         let today = SystemClock.now().with_timezone(&salon::ZONE).date_naive();
         let (from, to) = (day_start(today + Days::new(1), salon::ZONE), day_start(today + Days::new(2), salon::ZONE));
@@ -70,6 +70,11 @@ impl Facts {
         let found = client.call(Method::GET, &path, None).await?;
         // Should the next two weeks be full, the lines still show how to ask.
         let slot = found["slots"][0]["start"].as_str().map_or_else(|| show(from + TimeDelta::hours(10)), str::to_owned);
+        // Whoever is free then is booked, so that calendar is the one to show.
+        let free = found["slots"][0]["resource"].as_str();
+        let index = resources.iter().position(|resource| Some(resource.as_str()) == free).unwrap_or_default();
+        let shown = places.get(index).map(|place| place.id.as_str()).unwrap_or_default();
+        let week = serde_urlencoded::to_string([("calendar", shown), ("week", &slot[..10])])?;
         let (api, key, sandbox, metrics) = (&self.api, &self.key, &self.sandbox, &self.metrics);
         let folder = folder.display();
         let count = resources.len();
@@ -100,13 +105,12 @@ Book it (run it twice: the second answer is the first one again, not a second bo
 
   curl -s -H "Authorization: Bearer $KEY" -H "Idempotency-Key: demo-1" -H "Content-Type: application/json" $API/bookings -d '{{"start":"{slot}","service":"Haircut","customer":{{"name":"Ada Lovelace","phone":"030 1234567"}},"notes":"First visit"}}'
 
-See it in the calendar: open {sandbox}/page/?date={date}, or
+See it in the calendar: open {sandbox}/page/#{week}, or
 
   curl -s -H "Authorization: Bearer $KEY" "$API/bookings?limit=5"
 
 Stop with Ctrl-C."#,
             name = salon::NAME,
-            date = &slot[..10],
         ))
     }
 }

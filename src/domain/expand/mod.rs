@@ -1,6 +1,6 @@
 //! From mirrored events to busy intervals.
 
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 pub use super::recurrence::Limits;
@@ -8,7 +8,7 @@ use super::{
     event::{Event, EventKind, EventStatus, EventTime},
     interval::Interval,
     recurrence::{First, Members, Stamp, members},
-    zone::{day_start, utc_to_local},
+    zone::{day_start, local_to_utc, utc_to_local},
 };
 
 /// One busy stretch and the event that causes it.
@@ -80,6 +80,26 @@ pub fn expand_series(
     }));
     expansion.busy.sort_unstable();
     expansion
+}
+
+/// Whether `master` still has an occurrence where `exception` stands in for one. When the rules cannot be worked out, it
+/// counts as having one.
+#[must_use]
+pub fn has_place_for(master: &Event, exception: &Event, calendar_zone: Tz, limits: &Limits) -> bool {
+    let (EventKind::Master { recurrence }, EventKind::Exception { original, .. }) = (&master.kind, &exception.kind)
+    else {
+        return true;
+    };
+    let Some(first) = First::of(master, calendar_zone) else { return true };
+    let start = match *original {
+        EventTime::At { at, .. } if first.all_day => day_start(utc_to_local(at, first.zone).date(), first.zone),
+        EventTime::At { at, .. } => at,
+        EventTime::Date(date) if first.all_day => day_start(date, first.zone),
+        EventTime::Date(date) => local_to_utc(date.and_time(first.local.time()), first.zone),
+    };
+    let Some(window) = Interval::new(start, start + TimeDelta::microseconds(1)) else { return true };
+    let set = members(recurrence, &first, &[], window, limits);
+    set.truncated || set.odd.is_some() || set.intervals.iter().any(|interval| interval.start() == start)
 }
 
 impl First {

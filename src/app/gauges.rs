@@ -1,0 +1,38 @@
+//! Figures that are read from the database for the metrics page.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    domain::SharedClock,
+    store::{self, Store},
+    telemetry::Metrics,
+};
+
+/// How often they are read. A scrape is rarely closer to the last.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// Keeps the gauges near the truth until `stop` is cancelled.
+pub(super) async fn keep(store: Store, metrics: Metrics, clock: SharedClock, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let read = store::work::<_, store::Error, _>(|tx| {
+            Box::pin(async move { Ok((tx.outbox_depth().await?, tx.oldest_look().await?)) })
+        });
+        match store.read(read).await {
+            Ok((depth, oldest_look)) => {
+                let age = |since: Option<chrono::DateTime<chrono::Utc>>| {
+                    since.and_then(|since| (clock.now() - since).to_std().ok()).unwrap_or_default()
+                };
+                metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
+                metrics.outbox_oldest_age(age(depth.oldest));
+                metrics.freshness_age(age(oldest_look));
+            }
+            Err(error) => tracing::warn!(%error, "cannot read figures for the metrics page"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(PERIOD) => {}
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Businesses.
+
+use axum::{extract::State, response::Response};
+use serde::{Deserialize, Serialize};
+
+use super::{created, name, zone};
+use crate::{
+    auth::Caller,
+    availability::WeeklyHours,
+    domain::{
+        BusinessId,
+        template::{self, BODY, TITLE},
+    },
+    http::{Api, Json, Path, Problem, Query},
+    store::{self, Lane, api_keys::Scope, businesses::Business},
+};
+
+const TEMPLATE_MAX: usize = 2_000;
+const PAGE_MAX: u32 = 200;
+
+/// Body of `POST businesses`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct BusinessInput {
+    name: String,
+    time_zone: String,
+    region: Option<String>,
+    hours: Option<WeeklyHours>,
+    event_title: Option<String>,
+    event_description: Option<String>,
+}
+
+/// Body of `PATCH businesses/{id}`. What is absent stays.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct BusinessPatch {
+    name: Option<String>,
+    time_zone: Option<String>,
+    region: Option<String>,
+    hours: Option<WeeklyHours>,
+    event_title: Option<String>,
+    event_description: Option<String>,
+}
+
+/// A business as answers tell it.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct BusinessBody {
+    id: BusinessId,
+    name: String,
+    time_zone: String,
+    region: String,
+    hours: WeeklyHours,
+    event_title: String,
+    event_description: String,
+}
+
+impl From<Business> for BusinessBody {
+    fn from(business: Business) -> Self {
+        Self {
+            id: business.id,
+            name: business.name,
+            time_zone: business.time_zone.name().to_owned(),
+            region: business.region,
+            hours: business.hours,
+            event_title: business.event_title,
+            event_description: business.event_body,
+        }
+    }
+}
+
+fn region(code: &str) -> Result<String, Problem> {
+    let expected = || Problem::invalid("/region", "two letters of ISO 3166-1 are expected, such as DE or US");
+    code.parse::<phonenumber::country::Id>().map(|_| code.to_owned()).map_err(|_| expected())
+}
+
+fn template(field: &'static str, value: &str) -> Result<String, Problem> {
+    if value.chars().count() > TEMPLATE_MAX {
+        return Err(Problem::invalid(field, format!("at most {TEMPLATE_MAX} characters are expected")));
+    }
+    template::check(value).map_err(|unknown| Problem::invalid(field, unknown.to_string()))?;
+    Ok(value.to_owned())
+}
+
+/// Adds a business.
+pub(in crate::http) async fn create_business(
+    State(api): State<Api>,
+    caller: Caller,
+    Json(body): Json<BusinessInput>,
+) -> Result<Response, Problem> {
+    caller.everywhere(Scope::Admin)?;
+    let now = api.clock.now();
+    let business = Business {
+        id: BusinessId::new(api.chance.uuid(now)),
+        name: name(body.name)?,
+        time_zone: zone("/time_zone", &body.time_zone)?,
+        region: region(body.region.as_deref().unwrap_or("US"))?,
+        hours: body.hours.unwrap_or_else(WeeklyHours::always),
+        event_title: template("/event_title", body.event_title.as_deref().unwrap_or(TITLE))?,
+        event_body: template("/event_description", body.event_description.as_deref().unwrap_or(BODY))?,
+        created_at: now,
+    };
+    let row = business.clone();
+    let insert = store::work::<(), Problem, _>(move |tx| Box::pin(async move { Ok(tx.insert_business(&row).await?) }));
+    api.store.write(Lane::Caller, insert).await?;
+    Ok(created(BusinessBody::from(business)))
+}
+
+/// Parameters of `GET businesses`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct BusinessesQuery {
+    cursor: Option<BusinessId>,
+    limit: Option<u32>,
+}
+
+/// A page of businesses.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct BusinessesBody {
+    businesses: Vec<BusinessBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<BusinessId>,
+}
+
+/// Lists businesses.
+pub(in crate::http) async fn businesses(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(query): Query<BusinessesQuery>,
+) -> Result<Json<BusinessesBody>, Problem> {
+    caller.everywhere(Scope::Owner)?;
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::invalid("limit", format!("1 to {PAGE_MAX} are expected")));
+    }
+    let list = store::work::<Vec<Business>, Problem, _>(move |tx| {
+        Box::pin(async move { Ok(tx.businesses(query.cursor, limit).await?) })
+    });
+    let found = api.store.read(list).await?;
+    let full = found.len() == usize::try_from(limit).unwrap_or_default();
+    let next_cursor = found.last().filter(|_| full).map(|last| last.id);
+    Ok(Json(BusinessesBody { businesses: found.into_iter().map(Into::into).collect(), next_cursor }))
+}
+
+/// One business.
+pub(in crate::http) async fn business(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<BusinessId>,
+) -> Result<Json<BusinessBody>, Problem> {
+    caller.at(id, Scope::Receptionist)?;
+    Ok(Json(api.business(id).await?.into()))
+}
+
+/// Changes a business.
+pub(in crate::http) async fn patch_business(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<BusinessId>,
+    Json(body): Json<BusinessPatch>,
+) -> Result<Json<BusinessBody>, Problem> {
+    caller.at(id, Scope::Owner)?;
+    let new_name = body.name.map(name).transpose()?;
+    let new_zone = body.time_zone.as_deref().map(|text| zone("/time_zone", text)).transpose()?;
+    let new_region = body.region.as_deref().map(region).transpose()?;
+    let title = body.event_title.as_deref().map(|text| template("/event_title", text)).transpose()?;
+    let description = body.event_description.as_deref().map(|text| template("/event_description", text)).transpose()?;
+    let change = store::work::<Business, Problem, _>(move |tx| {
+        Box::pin(async move {
+            let mut business = tx.business(id).await?.ok_or_else(|| Problem::not_found("business"))?;
+            business.name = new_name.unwrap_or(business.name);
+            business.time_zone = new_zone.unwrap_or(business.time_zone);
+            business.region = new_region.unwrap_or(business.region);
+            business.hours = body.hours.unwrap_or(business.hours);
+            business.event_title = title.unwrap_or(business.event_title);
+            business.event_body = description.unwrap_or(business.event_body);
+            tx.update_business(&business).await?;
+            Ok(business)
+        })
+    });
+    Ok(Json(api.store.write(Lane::Caller, change).await?.into()))
+}

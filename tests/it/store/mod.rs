@@ -1,0 +1,12 @@
+//! The store, on both engines.
+
+mod booking_rows;
+mod cancellation;
+mod constraint;
+mod contention;
+mod deliveries;
+mod leases;
+mod mirror;
+mod round_trips;
+mod sealed;
+mod statements;
