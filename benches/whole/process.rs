@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use hyper::{Method, header};
 use serde_json::{Value, json};
+use slotd::app::PUSH_PATH;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -174,7 +175,7 @@ impl Daemon {
             ("SLOTD_HTTP__BIND", format!("127.0.0.1:{port}")),
             ("SLOTD_HTTP__PUBLIC_URL", root.clone()),
             ("SLOTD_METRICS__BIND", "127.0.0.1:0".to_owned()),
-            ("SLOTD_GOOGLE__PUSH_URL", root.clone()),
+            ("SLOTD_GOOGLE__PUSH_URL", format!("{root}/{PUSH_PATH}")),
         ]);
         let key = run(&["api-key", "create", "--scope", "admin", "--label", "bench"], &settings)?;
         let key = key.split_whitespace().find(|word| word.starts_with("slotd_")).context("no key was printed")?;

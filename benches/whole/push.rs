@@ -114,7 +114,7 @@ impl Tries<'_> {
         let started = Instant::now();
         self.standin.http.post(&self.list, &event).await?;
         while self.available(start).await? {
-            wait(started).await?;
+            wait(started, "an event").await?;
         }
         Ok(started.elapsed())
     }
@@ -130,15 +130,15 @@ impl Tries<'_> {
         let started = Instant::now();
         self.daemon.http.post(&self.daemon.at("bookings"), &booking).await?;
         while self.standin.http.get(&week).await?["items"].as_array().is_none_or(Vec::is_empty) {
-            wait(started).await?;
+            wait(started, "a booking").await?;
         }
         Ok(started.elapsed())
     }
 }
 
-async fn wait(started: Instant) -> Result<()> {
+async fn wait(started: Instant, what: &str) -> Result<()> {
     if started.elapsed() > WAIT_MAX {
-        bail!("a change did not come through in {} s", WAIT_MAX.as_secs());
+        bail!("{what} did not come through in {} s", WAIT_MAX.as_secs());
     }
     sleep(LOOK_EVERY).await;
     Ok(())
