@@ -22,7 +22,7 @@ pub fn derive(booking: BookingId, google_calendar_id: &str, generation: u64) -> 
     lower().encode(&hash.finalize()[..20])
 }
 
-/// Whether an id could be one of [`derive`]'s. Ids that Google makes are shorter.
+/// Whether an id could be one of [`derive()`]'s. Ids that Google makes are shorter.
 #[must_use]
 pub fn has_shape(id: &str) -> bool {
     id.len() == LENGTH && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'))
