@@ -20,6 +20,7 @@ use super::{
     Error, Result, Sql, businesses, fetch,
     gate::{Gate, Lane, Turn},
     instant,
+    log::{AUTOCHECKPOINT_PAGES, WriteAheadLog},
 };
 use crate::{
     crypto::{BusinessKeys, MasterKeys},
@@ -51,6 +52,7 @@ enum Engine {
         writer: SqlitePool,
         readers: SqlitePool,
         gate: Gate,
+        log: WriteAheadLog,
     },
     Postgres(PgPool),
 }
@@ -142,6 +144,7 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("cache_size", "-65536")
             .pragma("mmap_size", "268435456")
+            .pragma("wal_autocheckpoint", AUTOCHECKPOINT_PAGES)
             .optimize_on_close(true, None)
             .disable_statement_logging();
         if let Some(folder) = Path::new(connect.get_filename()).parent()
@@ -164,10 +167,11 @@ impl Store {
             .acquire_timeout(options.acquire_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(connect.read_only(true).create_if_missing(false).optimize_on_close(false, None))
+            .connect_with(connect.clone().read_only(true).create_if_missing(false).optimize_on_close(false, None))
             .await
             .map_err(open)?;
-        Ok(Engine::Sqlite { writer, readers, gate: Gate::new() })
+        let log = WriteAheadLog::open(connect.clone()).await.map_err(open)?;
+        Ok(Engine::Sqlite { writer, readers, gate: Gate::new(), log })
     }
 
     async fn open_postgres(options: &Options) -> Result<Engine> {
@@ -219,7 +223,11 @@ impl Store {
         let store = self.clone();
         Self::undisturbed(async move {
             let tx = store.begin(lane).await?;
-            tx.run(work).await
+            let outcome = tx.run(work).await;
+            if let Engine::Sqlite { log, .. } = &store.engine {
+                log.wrote(lane).await;
+            }
+            outcome
         })
         .await
     }
@@ -276,7 +284,8 @@ impl Store {
     /// Closes all connections, after those in use are given back.
     pub async fn close(&self) {
         match &self.engine {
-            Engine::Sqlite { writer, readers, .. } => {
+            Engine::Sqlite { writer, readers, log, .. } => {
+                log.close().await;
                 readers.close().await;
                 writer.close().await;
             }

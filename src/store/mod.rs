@@ -22,6 +22,7 @@ pub mod events;
 pub mod follow;
 pub mod idempotency;
 pub mod leases;
+mod log;
 pub mod oauth_states;
 pub mod outbox;
 pub mod resources;

@@ -7,13 +7,13 @@ use std::collections::HashSet;
 
 use super::{
     Mirrors,
-    changes::{Slots, expand, longest_us, single},
+    changes::{Slots, expand, is_tombstone, longest_us, single},
     incremental::mirrored,
     own::{OwnEvent, own_slots, split_own},
     pass::{Heading, PAGES_MAX, Pass, PassError, Report},
 };
 use crate::{
-    domain::{Event, EventKind, EventStatus},
+    domain::{Event, EventKind},
     google::EventsQuery,
     store::{
         self, Lane,
@@ -23,6 +23,9 @@ use crate::{
 
 /// Rows of recurring events that are read at once to be expanded.
 const RECURRING_ROWS: usize = 1_000;
+/// Events that are put in order before they are written. Google's order scatters them over the whole table, and each
+/// would touch pages of its own.
+const SORTED_ROWS: usize = 20_000;
 
 /// What a full pass has seen so far.
 #[derive(Default)]
@@ -83,7 +86,7 @@ impl Mirrors {
         heading: &mut Heading,
         seen: &mut Seen,
     ) -> Result<String, PassError> {
-        let mut page_token = None::<String>;
+        let (mut page_token, mut rows) = (None::<String>, Vec::new());
         for _ in 0..PAGES_MAX {
             if page_token.is_some() {
                 self.keep(pass).await?;
@@ -106,23 +109,12 @@ impl Mirrors {
             seen.own.extend(own.into_iter().filter(|own| !own.is_echo(zone)));
             self.stage(pass, staged, own_rows, Vec::new(), seen).await?;
 
-            let mut rows: Vec<MirroredEvent> = Vec::with_capacity(self.rows_max());
-            let mut busy: Vec<BusySlot> = Vec::new();
-            for item in theirs {
-                // Tombstones of single events and masters are of no use in a fresh state.
-                let hole = matches!(item.event.kind, EventKind::Exception { .. });
-                if item.event.status == EventStatus::Cancelled && !hole {
-                    continue;
-                }
-                if item.event.kind == EventKind::Single {
-                    busy.extend(single(&item.event, zone, pass.window));
-                }
-                rows.push(mirrored(item));
-                if rows.len() >= self.rows_max() {
-                    self.stage(pass, staged, std::mem::take(&mut rows), std::mem::take(&mut busy), seen).await?;
-                }
+            // Tombstones of single events and masters are of no use in a fresh state.
+            let kept = theirs.into_iter().filter(|item| !is_tombstone(&item.event));
+            rows.extend(kept.map(mirrored));
+            if rows.len() >= SORTED_ROWS || page.next_page_token.is_none() {
+                self.stage_sorted(pass, staged, std::mem::take(&mut rows), zone, seen).await?;
             }
-            self.stage(pass, staged, rows, busy, seen).await?;
 
             match (page.next_page_token, page.next_sync_token) {
                 (Some(next), _) if page_token.as_ref() == Some(&next) => return Err(PassError::Endless),
@@ -132,6 +124,36 @@ impl Mirrors {
             }
         }
         Err(PassError::Endless)
+    }
+
+    /// Writes events in the order of the table, and the busy slots of those that happen once.
+    async fn stage_sorted(
+        &self,
+        pass: &Pass,
+        staged: Generation,
+        mut rows: Vec<MirroredEvent>,
+        zone: chrono_tz::Tz,
+        seen: &mut Seen,
+    ) -> Result<(), PassError> {
+        // Stable: of an event that changed while the pages were read, the later state comes last, and stays.
+        rows.sort_by(|a, b| a.event.id.cmp(&b.event.id));
+        rows.dedup_by(|later, earlier| {
+            let same = later.event.id == earlier.event.id;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        let mut rest = rows.into_iter();
+        loop {
+            let rows: Vec<MirroredEvent> = rest.by_ref().take(self.rows_max()).collect();
+            if rows.is_empty() {
+                return Ok(());
+            }
+            let once = rows.iter().filter(|row| row.event.kind == EventKind::Single);
+            let busy = once.filter_map(|row| single(&row.event, zone, pass.window)).collect();
+            self.stage(pass, staged, rows, busy, seen).await?;
+        }
     }
 
     /// Writes staged rows, and shows the lease that somebody still works on it.
