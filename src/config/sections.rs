@@ -162,7 +162,7 @@ impl Default for Sync {
             lease_s: 60,
             page_size: 2_500,
             channel_ttl_s: 7 * 86_400,
-            write_rows_max: 500,
+            write_rows_max: 100,
         }
     }
 }
