@@ -24,12 +24,13 @@ use super::{
 };
 
 const RUNS: usize = 3;
-const CLIENTS: [usize; 2] = [1, 8];
+const CLIENTS: [usize; 2] = [1, 4];
 const EVENTS: usize = 100_000;
 /// How long bookings are made while nothing else happens.
-const IDLE: Duration = Duration::from_secs(4);
-/// Between two bookings of one client. A machine that books without a pause would fill both processors by itself.
-const PAUSE: Duration = Duration::from_millis(5);
+const IDLE: Duration = Duration::from_secs(10);
+/// Between two bookings of one client: some twenty a second, far above what a telephone can bring. Without a pause the
+/// bookings alone would fill both processors, and the idle machine would be as slow as the busy one.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What one run gave.
 struct Run {

@@ -85,7 +85,9 @@ impl Standin {
     pub(crate) fn start(files: &[&Path]) -> Result<Self> {
         let files: Vec<&str> = files.iter().filter_map(|file| file.to_str()).collect();
         let mut arguments = vec!["sandbox", "--port", "0", "--auto-approve", "--json"];
-        files.iter().for_each(|file| arguments.extend(["--ics", file]));
+        for file in &files {
+            arguments.extend(["--ics", file]);
+        }
         let (process, line) = start(&arguments, &[], true)?;
         let facts: Value = serde_json::from_str(&line).context("the stand-in did not start")?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("a fact of the stand-in is missing");
