@@ -62,10 +62,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         None => None,
     };
     // A page token holds the pass's revision and the last calendar shown.
-    let page: Option<(u64, String)> = match query.get("pageToken") {
-        Some(token) => Some(call.state.sealer.open(&binding, token).ok_or_else(Refusal::invalid_page_token)?),
-        None => None,
-    };
+    let page: Option<(u64, String)> = call.open_page(&binding)?;
 
     let model = call.state.model();
     let user = user(&model, call.user())?;
@@ -85,7 +82,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         "etag": format!("\"p{}{}\"", user.list_revision, digest(&[call.user()])),
     });
     if let Some((last, _)) = items.last().filter(|_| more) {
-        answer["nextPageToken"] = json!(call.state.sealer.seal(&binding, &(upto, last)));
+        answer["nextPageToken"] = json!(call.seal_page(&binding, call.page + 1, &(upto, last)));
     } else {
         answer["nextSyncToken"] = json!(call.state.sealer.seal(&binding, &upto));
     }

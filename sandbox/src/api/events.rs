@@ -4,6 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Call;
+use super::lag::seen;
 use crate::model::{Record, Role, View, Write, parse_zone};
 use crate::refusal::Refusal;
 
@@ -33,7 +34,7 @@ pub(super) fn get(call: &Call) -> Result<Response, Refusal> {
     let (record, role) = {
         let model = call.state.model();
         let (calendar, role) = model.calendar(call.user(), call.calendar())?;
-        (calendar.find(call.event()).ok_or_else(Refusal::not_found)?, role)
+        (seen(call, calendar, 0).find(call.event()).ok_or_else(Refusal::not_found)?, role)
     };
     show(call, &record, role)
 }
