@@ -2,13 +2,14 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::faults::{Fault, Listed, Outage, Weather};
 use crate::push::{OpenChannel, Push};
+use crate::quota::Limits;
 use crate::state::AppState;
 
 /// An answer to a body that makes no sense: the field and what would be right.
@@ -26,6 +27,8 @@ pub(crate) fn routes(state: AppState) -> Router {
         )
         .route("/sandbox/faults/{id}", get(show_fault).delete(remove_fault))
         .route("/sandbox/weather", put(set_weather).delete(end_weather))
+        .route("/sandbox/quota", get(show_quota).put(set_quota).delete(lift_quota))
+        .route("/sandbox/quota/usage", delete(forget_usage))
         .route("/sandbox/down", put(set_down))
         .route("/sandbox/watchable", put(set_watchable))
         .route("/sandbox/channels", get(list_channels).delete(kill_channels))
@@ -77,6 +80,25 @@ async fn set_weather(State(state): State<AppState>, Json(weather): Json<Weather>
 
 async fn end_weather(State(state): State<AppState>) -> StatusCode {
     state.faults.end_weather();
+    StatusCode::NO_CONTENT
+}
+
+async fn show_quota(State(state): State<AppState>) -> Json<Value> {
+    Json(json!({ "limits": state.quotas.limits(), "usage": state.quotas.usage() }))
+}
+
+async fn set_quota(State(state): State<AppState>, Json(limits): Json<Limits>) -> Result<StatusCode, Refused> {
+    state.quotas.set(limits).map_err(|error| refused(&error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn lift_quota(State(state): State<AppState>) -> StatusCode {
+    state.quotas.lift();
+    StatusCode::NO_CONTENT
+}
+
+async fn forget_usage(State(state): State<AppState>) -> StatusCode {
+    state.quotas.forget_usage();
     StatusCode::NO_CONTENT
 }
 

@@ -13,6 +13,7 @@ mod model;
 mod oauth;
 pub mod page;
 mod push;
+mod quota;
 mod refusal;
 mod server;
 mod state;
@@ -26,6 +27,7 @@ pub use faults::{Effect, Fault, Faults, GoogleError, Listed, Outage, RefusedFaul
 pub use model::{NewCalendar, RefusedEvents, Role};
 pub use oauth::ClientCredentials;
 pub use push::{Forgery, NoChannel, OpenChannel, Push};
+pub use quota::{Limits, Quotas, RefusedLimits, Usage, Used};
 pub use state::Call;
 
 use state::AppState;
@@ -122,6 +124,12 @@ impl Sandbox {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.state.faults
+    }
+
+    /// Limits how much callers may use, and tells how much they did.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.state.quotas
     }
 
     /// The latest calls to Google's methods, oldest first.

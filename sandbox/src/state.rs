@@ -13,6 +13,7 @@ use crate::faults::{Faults, Shape};
 use crate::model::{Calendar, Model, Role};
 use crate::oauth::Grants;
 use crate::push::Channels;
+use crate::quota::Quotas;
 use crate::refusal::Refusal;
 use crate::tokens::Sealer;
 
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) address: SocketAddr,
     pub(crate) faults: Faults,
+    pub(crate) quotas: Quotas,
     pub(crate) channels: Channels,
     pub(crate) sealer: Sealer,
     pub(crate) stop: CancellationToken,
@@ -100,6 +102,7 @@ impl AppState {
         let tasks = TaskTracker::new();
         Self(Arc::new(Shared {
             faults: Faults::default(),
+            quotas: Quotas::default(),
             channels: Channels::default(),
             sealer: Sealer::default(),
             model: Mutex::default(),

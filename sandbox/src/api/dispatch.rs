@@ -1,38 +1,28 @@
-//! Runs one call: faults, authentication, the method's action, and the log.
+//! Runs one call: quotas, faults, authentication, the method's action, and the log.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::{Map, Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::fields::Mask;
+use super::meddling::{Aborted, distort, interfere};
+use super::seen::Seen;
 use super::{Method, Query, SCOPE_PREFIX};
 use crate::clock;
-use crate::faults::{Effect, REFRESH, Shape, Target};
-use crate::model::resolve;
+use crate::faults::Effect;
+use crate::quota::Charge;
 use crate::refusal::Refusal;
 use crate::state::{self, AppState};
-use crate::tokens::Sealer;
 
 /// Largest request body, in bytes.
 const BODY_MAX: usize = 1 << 20;
-/// How long a call that is never answered is kept open.
-const HANG_MAX: Duration = Duration::from_hours(1);
-/// In how many pieces an answer comes that is sent slowly.
-const PIECES: usize = 20;
-
-/// Marks a response that must not be sent: its connection is closed instead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Aborted;
 
 /// A call that has been read and whose caller is known.
 pub(crate) struct Call {
@@ -120,194 +110,65 @@ pub(super) async fn run(
     let caller = authenticate(&state, method, &parts.headers);
     let user = caller.as_ref().map_or("", |user| user.as_deref().unwrap_or_default()).to_owned();
     let seen = Seen::of(&state, method, &query, &path, &user, &body);
-    let effect = seen.strike(&state, method);
-    let call =
-        Call { state: state.clone(), query, headers: parts.headers, body, effect, page: seen.number, path, user };
+    let over_quota = if caller.is_ok() { charge(&state, method, &seen, &parts.headers, &query) } else { None };
+    let effect = if over_quota.is_none() { seen.strike(&state, method) } else { None };
+    let fault = if over_quota.is_some() { Some("quota".to_owned()) } else { effect.as_ref().map(Effect::name) };
+    let mut noted = Noted { state: state.clone(), method: method.id, seen: seen.clone(), fault, status: 0 };
+    let call = Call { state, query, headers: parts.headers, body, effect, page: seen.number, path, user };
 
-    let response = if let Some(response) = interfere(&call, method, &seen).await {
+    let response = if let Some(refusal) = over_quota {
+        refusal.into_response()
+    } else if let Some(response) = interfere(&call, method, &seen).await {
         response
     } else {
         let response = caller.and_then(|_| (method.action)(&call)).unwrap_or_else(IntoResponse::into_response);
         distort(&call, &seen, response).await
     };
-    let aborted = response.extensions().get::<Aborted>().is_some();
-    state.note(state::Call {
-        method: method.id,
-        calendar: seen.calendar,
-        user: Some(call.user).filter(|user| !user.is_empty()),
-        page: seen.page,
-        shape: seen.shape,
-        channel: seen.channel,
-        fault: call.effect.as_ref().map(Effect::name),
-        status: if aborted { 0 } else { response.status().as_u16() },
-        at: clock::now(),
-    });
+    if response.extensions().get::<Aborted>().is_none() {
+        noted.status = response.status().as_u16();
+    }
     response
 }
 
-/// What a call is about, as faults and the log see it.
-struct Seen {
-    calendar: Option<String>,
-    user: Option<String>,
-    /// The page of a list.
-    page: Option<u32>,
-    number: u32,
-    shape: Option<Shape>,
-    channel: Option<String>,
-    refreshes: bool,
+/// Puts a call into the log when it ends, also when the client gives up before.
+struct Noted {
+    state: AppState,
+    method: &'static str,
+    seen: Seen,
+    fault: Option<String>,
+    status: u16,
 }
 
-impl Seen {
-    fn of(
-        state: &AppState,
-        method: &Method,
-        query: &Query,
-        path: &HashMap<String, String>,
-        user: &str,
-        body: &Bytes,
-    ) -> Self {
-        let verb = method.id.rsplit('.').next().unwrap_or_default();
-        let lists = matches!(verb, "list" | "instances");
-        let number = query.get("pageToken").and_then(Sealer::peek::<(u32, IgnoredAny)>).map_or(1, |(page, _)| page);
-        let shape = if query.has("syncToken") { Shape::Incremental } else { Shape::Full };
-        let names_channel = verb == "watch" || method.id == "calendar.channels.stop";
-        let body_id = || serde_json::from_slice::<Value>(body).ok()?.get("id")?.as_str().map(str::to_owned);
-        let form = (method.id == "oauth2.token").then(|| Query::parse(body));
-        let refresh_token = form.as_ref().filter(|form| form.get("grant_type") == Some("refresh_token"));
-        let refreshed = refresh_token.and_then(|form| state.grants().refresh(form.get("refresh_token")?));
-        let refreshed = refreshed.map(|(user, _)| user);
-        Self {
-            calendar: path.get("calendar").map(|id| resolve(user, id).to_owned()),
-            user: Some(user.to_owned()).filter(|user| !user.is_empty()).or(refreshed),
-            page: lists.then_some(number),
-            number,
-            shape: lists.then_some(shape),
-            channel: names_channel.then(body_id).flatten(),
-            refreshes: refresh_token.is_some(),
-        }
-    }
-
-    fn strike(&self, state: &AppState, method: &Method) -> Option<Effect> {
-        if let Some(effect) = state.faults.outage() {
-            return Some(effect);
-        }
-        let target = Target {
-            method: method.id,
-            calendar: self.calendar.as_deref(),
-            user: self.user.as_deref(),
-            page: self.page,
-            shape: self.shape,
-            channel: self.channel.as_deref(),
-        };
-        let refresh = || state.faults.strike(Target { method: REFRESH, ..target });
-        state.faults.strike(target).or_else(|| self.refreshes.then(refresh).flatten())
+impl Drop for Noted {
+    fn drop(&mut self) {
+        let seen = self.seen.clone();
+        self.state.note(state::Call {
+            method: self.method,
+            calendar: seen.calendar,
+            user: seen.user,
+            page: seen.page,
+            shape: seen.shape,
+            channel: seen.channel,
+            fault: self.fault.take(),
+            status: self.status,
+            at: clock::now(),
+        });
     }
 }
 
-/// What a fault does before the work; `Some` when the work is not to be done.
-async fn interfere(call: &Call, method: &Method, seen: &Seen) -> Option<Response> {
-    let effect = call.effect.as_ref()?;
-    let status = |code: u16| StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let oauth_error = |code: u16, error: &str, description: &str| {
-        (status(code), Json(json!({ "error": error, "error_description": description }))).into_response()
-    };
-    match effect {
-        // The OAuth endpoints know nothing of the envelopes.
-        Effect::Google { .. } | Effect::Refuse { .. } if method.scopes.is_none() => {
-            let refusal = effect.refusal(method.id)?;
-            Some(oauth_error(refusal.status, "internal_failure", &refusal.message))
-        }
-        Effect::Google { .. } | Effect::Refuse { .. } => effect.refusal(method.id).map(IntoResponse::into_response),
-        Effect::RefuseOauth { status: code, error } => {
-            Some(oauth_error(*code, error, "The stand-in was told to refuse."))
-        }
-        Effect::Html { status: code } => {
-            let page = format!("<!DOCTYPE html><title>Error {code}</title><p>That is an error.");
-            Some((status(*code), Html(page)).into_response())
-        }
-        Effect::Empty { status: code } => Some(status(*code).into_response()),
-        Effect::RevokeGrant => {
-            call.state.revoke_user(seen.user.as_deref()?);
-            Some(Refusal::invalid_credentials().into_response())
-        }
-        Effect::EndAccessTokens => {
-            call.state.grants().end_access(seen.user.as_deref()?);
-            Some(Refusal::invalid_credentials().into_response())
-        }
-        Effect::Delay { ms } => {
-            tokio::time::sleep(Duration::from_millis(*ms)).await;
-            None
-        }
-        Effect::HangBefore => Some(hang(&call.state).await),
-        Effect::ResetBefore => Some(aborted()),
-        _ => None,
+/// Takes a call of the Calendar API into account. Returns the refusal when a quota is used up.
+fn charge(state: &AppState, method: &Method, seen: &Seen, headers: &HeaderMap, query: &Query) -> Option<Refusal> {
+    if !method.id.starts_with("calendar.") || state.faults.is_down() {
+        return None;
     }
-}
-
-/// What a fault does to a finished answer.
-async fn distort(call: &Call, seen: &Seen, response: Response) -> Response {
-    match call.effect {
-        Some(Effect::HangAfter) => hang(&call.state).await,
-        Some(Effect::ResetAfter) => aborted(),
-        Some(Effect::Truncate) => truncated(response).await,
-        Some(Effect::HalfJson) => {
-            let (parts, whole) = read(response).await;
-            Response::from_parts(parts, Body::from(whole.slice(..whole.len() / 2)))
-        }
-        Some(Effect::Garbage) => {
-            let (parts, _) = read(response).await;
-            Response::from_parts(parts, Body::from(&b"\x00)]}'\n{\"kind\": calendar#events, <items>\xff"[..]))
-        }
-        Some(Effect::Trickle { ms }) => trickling(response, Duration::from_millis(ms)).await,
-        Some(Effect::SyncFirst { messages }) => {
-            if let Some(id) = seen.channel.as_deref().filter(|_| response.status().is_success()) {
-                call.state.channels.first_carried(id, messages).await;
-            }
-            response
-        }
-        _ => response,
-    }
-}
-
-async fn hang(state: &AppState) -> Response {
-    state.stop.run_until_cancelled(tokio::time::sleep(HANG_MAX)).await;
-    aborted()
-}
-
-fn aborted() -> Response {
-    let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
-    response.extensions_mut().insert(Aborted);
-    response
-}
-
-/// The answer taken apart. Its length may change, and it is not compressed again, which would hide that.
-async fn read(response: Response) -> (axum::http::response::Parts, Bytes) {
-    let (mut parts, body) = response.into_parts();
-    let whole = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
-    (parts, whole)
-}
-
-/// Announces the whole body, sends half of it and fails.
-async fn truncated(response: Response) -> Response {
-    let (mut parts, whole) = read(response).await;
-    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    let half = whole.slice(..whole.len() / 2);
-    let cut = stream::iter([Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))]);
-    Response::from_parts(parts, Body::from_stream(cut))
-}
-
-/// Sends the body in pieces.
-async fn trickling(response: Response, time: Duration) -> Response {
-    let (parts, whole) = read(response).await;
-    let pieces: Vec<Bytes> = whole.chunks(whole.len().div_ceil(PIECES).max(1)).map(|at| whole.slice_ref(at)).collect();
-    let pause = time / u32::try_from(pieces.len().max(1)).unwrap_or(u32::MAX);
-    let slow = stream::iter(pieces).then(move |piece| async move {
-        tokio::time::sleep(pause).await;
-        Ok::<_, std::io::Error>(piece)
-    });
-    Response::from_parts(parts, Body::from_stream(slow))
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let named = query.get("quotaUser").or_else(|| header("x-goog-quota-user")).filter(|user| !user.is_empty());
+    let token = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let grants = state.grants();
+    let service_account = token.and_then(|token| grants.access(token)?.service_account.as_deref());
+    let user = named.or(service_account).or(seen.user.as_deref()).unwrap_or_default();
+    let writes_to = seen.calendar.as_deref().filter(|_| method.writes());
+    state.quotas.charge(Charge { user, writes_to })
 }
 
 /// The user behind the request's token, `None` where the method needs no token.

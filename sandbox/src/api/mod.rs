@@ -10,14 +10,17 @@ mod fields;
 mod free_busy;
 mod lag;
 mod list;
+mod meddling;
 mod query;
+mod seen;
 
 use axum::Router;
 use axum::http::Method as Verb;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
-pub(crate) use dispatch::{Aborted, Call};
+pub(crate) use dispatch::Call;
+pub(crate) use meddling::Aborted;
 pub(crate) use query::Query;
 
 use crate::oauth;
@@ -36,6 +39,13 @@ pub(crate) struct Method {
     /// The scopes of which a token needs one, without their common beginning; `None` when no token is needed.
     pub(crate) scopes: Scopes,
     pub(crate) action: Action,
+}
+
+impl Method {
+    /// Whether the method changes the calendar in its path.
+    pub(crate) fn writes(&self) -> bool {
+        self.verb != Verb::GET && self.path.contains("{calendar}") && !self.path.ends_with("/watch")
+    }
 }
 
 /// What all scopes of the calendar begin with.

@@ -52,6 +52,8 @@ pub(crate) struct Access {
     pub(crate) scopes: Vec<String>,
     /// `None` for the tokens of scripts.
     pub(crate) expires: Option<DateTime<Utc>>,
+    /// The service account that acts for the user, whose quota is used.
+    pub(crate) service_account: Option<String>,
 }
 
 struct Refresh {
@@ -114,7 +116,8 @@ impl Grants {
         if self.access.len() >= ISSUED_MAX {
             self.access.retain(|_, access| access.expires.is_none_or(|expires| expires > now));
         }
-        let access = Access { user: user.to_owned(), scopes: scopes.to_vec(), expires: Some(now + self.access_ttl) };
+        let expires = Some(now + self.access_ttl);
+        let access = Access { user: user.to_owned(), scopes: scopes.to_vec(), expires, service_account: None };
         let text = format!("ya29.{}", random_text());
         self.access.insert(text.clone(), access);
         text
@@ -154,6 +157,13 @@ impl Grants {
         let (known, _) = self.refresh.values_mut().find(|(known, _)| known == token)?;
         *known = format!("1//0{}", random_text());
         Some(known.clone())
+    }
+
+    /// Charges a service account for the calls that are made with an access token.
+    pub(crate) fn charge(&mut self, token: &str, service_account: &str) {
+        if let Some(access) = self.access.get_mut(token) {
+            access.service_account = Some(service_account.to_owned());
+        }
     }
 
     /// Makes an access token end sooner than it was said to.
@@ -204,7 +214,8 @@ impl Grants {
         let text = format!("ya29.{}", random_text());
         let full = ["calendar", "userinfo.email", "userinfo.profile"].map(|scope| format!("{SCOPE_PREFIX}{scope}"));
         let scopes = full.into_iter().chain(["openid".to_owned()]).collect();
-        self.access.insert(text.clone(), Access { user: email.to_owned(), scopes, expires: None });
+        self.access
+            .insert(text.clone(), Access { user: email.to_owned(), scopes, expires: None, service_account: None });
         self.scripts.insert(email.to_owned(), text.clone());
         text
     }

@@ -142,6 +142,7 @@ fn delegate(call: &Call, form: &Query) -> Result<Value, Denied> {
     })?;
     let mut grants = call.state.grants();
     let access = grants.add_access(user, &scopes);
+    grants.charge(&access, claims["iss"].as_str().unwrap_or_default());
     let mut body = bearer(&access, grants.access_ttl, &scopes);
     if let Some(fields) = body.as_object_mut() {
         fields.remove("scope");

@@ -10,6 +10,7 @@ mod harness;
 mod oauth;
 mod push;
 mod pushes;
+mod quota;
 mod recurrence;
 mod speed;
 mod sync;
