@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Call;
 use super::asked::{Asked, FREE, Last, Order, PagePoint, RESULTS_DEFAULT, RESULTS_MAX};
 use super::disorder::{NextPage, disturbed, is_shuffled, shuffled};
-use super::events::view;
+use super::events::{Viewer, view};
 use super::lag::seen;
 use crate::faults::Effect;
 use crate::model::{Calendar, Record, Role, Window, digest, expand, instances_of, millis};
@@ -31,6 +31,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         (None, Some(since)) if call.effect == Some(Effect::Stale) => since.revision,
         (None, _) => calendar.revision,
     };
+    let viewer = Viewer::new(calendar, role);
     let mut answer = head(calendar, role);
     let shuffled_pass = is_shuffled(&asked);
     let selected = select(&asked, calendar, upto);
@@ -53,7 +54,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         Order::Revision => Last::Revision(record.revision),
         Order::Start | Order::Updated => sort_key(&asked, record, zone),
     });
-    let view = view(call, role, asked.show_deleted)?;
+    let view = view(call, viewer, asked.show_deleted)?;
     if let Some(zone) = view.zone {
         answer.insert("timeZone".to_owned(), json!(zone.name()));
     }
@@ -154,6 +155,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let master = calendar.stored(call.event()).cloned().ok_or_else(Refusal::not_found)?;
     let exceptions = calendar.exceptions_of(&master.id);
     let zone = calendar.zone;
+    let viewer = Viewer::new(calendar, role);
     let mut answer = head(calendar, role);
     drop(model);
 
@@ -175,7 +177,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
         records.retain(|record| key(record) > *last);
     }
     let (records, last) = cut(records, most, key);
-    let view = view(call, role, true)?;
+    let view = view(call, viewer, true)?;
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
     if let Some(last) = last {
         answer.insert("nextPageToken".to_owned(), json!(call.seal_page(&binding, call.page + 1, &last)));
