@@ -94,6 +94,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         }
         None => None,
     };
+    // A page token holds the pass's revision and the last calendar shown.
     let page: Option<PagePoint> = call.open_page(&page_binding)?;
 
     let model = call.state.model();

@@ -48,8 +48,8 @@ pub(super) fn get(call: &Call) -> Result<Response, Refusal> {
     let (record, viewer) = {
         let model = call.state.model();
         let (calendar, role) = model.calendar(call.user(), call.calendar())?;
-        let calendar = &*seen(call, calendar, 0);
-        (calendar.find(call.event()).ok_or_else(Refusal::not_found)?, Viewer::new(calendar, role))
+        let viewer = Viewer::new(calendar, role);
+        (seen(call, calendar, 0).find(call.event()).ok_or_else(Refusal::not_found)?, viewer)
     };
     show(call, &record, viewer)
 }
