@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tower_http::compression::CompressionLayer;
 use url::{Host, Url};
@@ -91,19 +93,29 @@ pub(crate) async fn serve(state: AppState, listener: TcpListener) {
     }
 }
 
+/// A connection, and a second handle on it to change its options by.
+fn twinned(stream: TcpStream) -> io::Result<(TcpStream, Arc<std::net::TcpStream>)> {
+    let stream = stream.into_std()?;
+    let twin = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, Arc::new(twin)))
+}
+
 async fn connection(state: AppState, router: Router, stream: TcpStream) {
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
+    let Ok((stream, twin)) = twinned(stream) else { return };
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let answer = service.call(request);
+        let twin = Arc::clone(&twin);
         async move {
             let response: Response = match answer.await {
                 Ok(response) => response,
                 Err(never) => match never {},
             };
-            // An error makes hyper close the connection without an answer.
             if response.extensions().get::<Aborted>().is_some() {
+                // An error makes hyper close the connection without an answer, and without lingering that is a reset.
+                let _ = SockRef::from(&*twin).set_linger(Some(Duration::ZERO));
                 Err(io::Error::from(io::ErrorKind::ConnectionReset))
             } else {
                 Ok(response)

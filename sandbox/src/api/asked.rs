@@ -143,17 +143,20 @@ impl<'a> Asked<'a> {
         self.call.effect.as_ref()
     }
 
-    /// The number of the asked page, from 1.
-    pub(super) fn page_number(&self) -> u32 {
-        self.call.page
-    }
-
     pub(super) fn has_named_order(&self) -> bool {
         self.call.query.has("orderBy")
     }
 
+    /// Where the pass begins.
+    pub(super) fn first(&self, upto: u64, shuffled: bool) -> Last {
+        match self.order {
+            Order::Revision if !shuffled => Last::Revision(upto + 1),
+            _ => Last::Sorted(i64::MIN, String::new()),
+        }
+    }
+
     /// The token with which an answer ends: for the next page, else for the next sync.
-    pub(super) fn token(&self, upto: u64, epoch: u64, next: Option<NextPage>) -> Option<(&'static str, String)> {
+    pub(super) fn token(&self, upto: u64, epoch: u64, next: Option<NextPage<Last>>) -> Option<(&'static str, String)> {
         let sealer = &self.call.state.sealer;
         match next {
             Some(NextPage { number, last }) => {

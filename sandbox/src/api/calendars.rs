@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Call;
 use super::asked::FREE;
+use super::disorder::{NextPage, disturbed};
 use crate::model::{Calendar, ListEntry, Model, Role, User, digest};
 use crate::refusal::Refusal;
 
@@ -120,8 +121,11 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         "kind": "calendar#calendarList",
         "etag": format!("\"p{}{}\"", user.list_revision, digest(&[call.user()])),
     });
-    if let Some((last, _)) = items.last().filter(|_| more) {
-        answer["nextPageToken"] = json!(call.seal_page(&page_binding, call.page + 1, &(upto, last)));
+    let next = items.last().filter(|_| more).map(|(last, _)| NextPage { number: call.page + 1, last: *last });
+    let start = page.as_ref().map(|(_, last)| last.as_str());
+    let (items, next) = disturbed(call, "", start, items, next, |(id, _)| *id);
+    if let Some(NextPage { number, last }) = next {
+        answer["nextPageToken"] = json!(call.seal_page(&page_binding, number, &(upto, last)));
     } else {
         answer["nextSyncToken"] = json!(call.state.sealer.seal(&sync_binding, &(upto, epoch)));
     }

@@ -1,18 +1,18 @@
-//! What faults do to the pages of a list of events.
+//! What faults do to the pages of a list.
 
-use std::sync::Arc;
-
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::Call;
 use super::asked::{Asked, Last, Order, PagePoint};
 use crate::faults::Effect;
 use crate::model::Record;
 
-/// Where the page after this one begins, and its number.
+/// The number of the page after this one, and the place in the pass that it begins after.
 #[derive(Clone, Debug)]
-pub(super) struct NextPage {
+pub(super) struct NextPage<P> {
     pub(super) number: u32,
-    pub(super) last: Last,
+    pub(super) last: P,
 }
 
 /// Whether the pass is one in no order, as its first page was struck.
@@ -31,35 +31,31 @@ pub(super) fn shuffled(upto: u64, record: &Record) -> Last {
     Last::Sorted(place, record.id.clone())
 }
 
-/// The page as the fault that has struck the call leaves it. `key` tells an event's place in the pass.
-pub(super) fn disturbed(
-    asked: &Asked,
-    upto: u64,
-    mut records: Vec<Arc<Record>>,
-    next: Option<NextPage>,
-    key: impl Fn(&Record) -> Last,
-) -> (Vec<Arc<Record>>, Option<NextPage>) {
-    let first = || match (is_shuffled(asked), asked.order) {
-        (false, Order::Revision) => Last::Revision(upto + 1),
-        _ => Last::Sorted(i64::MIN, String::new()),
-    };
-    let start = || asked.page.as_ref().map_or_else(first, |page| page.last.clone());
-    let number = asked.page_number();
-    match asked.effect() {
-        Some(Effect::EmptyPage) => (Vec::new(), Some(NextPage { number: number + 1, last: start() })),
-        Some(Effect::RepeatPage) => (records, Some(NextPage { number, last: start() })),
-        Some(Effect::PageLoop) => (records, Some(NextPage { number: 1, last: first() })),
-        Some(Effect::Overlap { events }) => {
-            // One event at least is not repeated, so that the pass gets on.
-            let kept = records.len().saturating_sub(*events).max(1);
-            let last = records.get(kept - 1).map(|record| key(record));
+/// The page as the fault that has struck the call leaves it: its items, and where the next one begins. The pass begins
+/// at `first`, the page after `start`; `key` tells an item's place in the pass.
+pub(super) fn disturbed<T, P: Serialize>(
+    call: &Call,
+    first: P,
+    start: Option<P>,
+    mut items: Vec<T>,
+    next: Option<NextPage<P>>,
+    key: impl Fn(&T) -> P,
+) -> (Vec<T>, Option<NextPage<P>>) {
+    match call.effect {
+        Some(Effect::EmptyPage) => (Vec::new(), Some(NextPage { number: call.page + 1, last: start.unwrap_or(first) })),
+        Some(Effect::RepeatPage) => (items, Some(NextPage { number: call.page, last: start.unwrap_or(first) })),
+        Some(Effect::PageLoop) => (items, Some(NextPage { number: 1, last: first })),
+        Some(Effect::Overlap { items: again }) => {
+            // One item at least is not repeated, so that the pass gets on.
+            let kept = items.len().saturating_sub(again).max(1);
+            let last = items.get(kept - 1).map(key);
             let next = next.map(|next| NextPage { last: last.unwrap_or(next.last), ..next });
-            (records, next)
+            (items, next)
         }
-        Some(Effect::Shuffle) if !is_shuffled(asked) && !asked.has_named_order() => {
-            records.sort_by_cached_key(|record| shuffled(upto, record).clone());
-            (records, next)
+        Some(Effect::Shuffle) if !call.query.has("orderBy") => {
+            items.sort_by_cached_key(|item| Sha256::digest(serde_json::to_vec(&key(item)).unwrap_or_default()));
+            (items, next)
         }
-        _ => (records, next),
+        _ => (items, next),
     }
 }

@@ -49,7 +49,9 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         }
     };
     let next = last.map(|last| NextPage { number: call.page + 1, last });
-    let (records, next) = disturbed(&asked, upto, records, next, |record| match asked.order {
+    let first = asked.first(upto, shuffled_pass);
+    let start = asked.page.as_ref().map(|page| page.last.clone());
+    let (records, next) = disturbed(call, first, start, records, next, |record| match asked.order {
         Order::Revision if shuffled_pass => shuffled(upto, record),
         Order::Revision => Last::Revision(record.revision),
         Order::Start | Order::Updated => sort_key(&asked, record, zone),
@@ -177,10 +179,12 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
         records.retain(|record| key(record) > *last);
     }
     let (records, last) = cut(records, most, key);
+    let next = last.map(|last| NextPage { number: call.page + 1, last });
+    let (records, next) = disturbed(call, Last::Sorted(i64::MIN, String::new()), page, records, next, key);
     let view = view(call, viewer, true)?;
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
-    if let Some(last) = last {
-        answer.insert("nextPageToken".to_owned(), json!(call.seal_page(&binding, call.page + 1, &last)));
+    if let Some(NextPage { number, last }) = next {
+        answer.insert("nextPageToken".to_owned(), json!(call.seal_page(&binding, number, &last)));
     }
     call.answer(Value::Object(answer))
 }

@@ -91,18 +91,18 @@ pub enum Effect {
     /// Refreshing hands out a new refresh token and ends the old one.
     RotateRefreshToken,
 
-    /// A list of events answers with an empty page before the page it should give.
+    /// A list answers with an empty page before the page it should give.
     EmptyPage,
-    /// A page of events leads to itself: it comes twice, or is a page-token loop if the fault goes on.
+    /// A page of a list leads to itself: it comes twice, or is a page-token loop if the fault goes on.
     RepeatPage,
-    /// A page of events leads back to the first one; with the fault's `page` that many pages come round and round.
+    /// A page of a list leads back to the first one; with the fault's `page` that many pages come round and round.
     PageLoop,
-    /// The last events of a page come again on the next one.
+    /// The last items of a page come again on the next one.
     Overlap {
         /// How many; never a whole page.
-        events: usize,
+        items: usize,
     },
-    /// A list of events in no order at all: over all pages when the first is struck, else within the page. Not with
+    /// A list in no order at all: events over all pages when the first is struck, else within the page. Not with
     /// `orderBy`.
     Shuffle,
     /// An incremental list of events does not see the latest writes yet.
@@ -183,6 +183,7 @@ pub(super) enum Concern {
     CalendarCalls,
     Tokens,
     Refreshes,
+    Lists,
     EventLists,
     EventReads,
     Watches,
@@ -203,6 +204,9 @@ impl Concern {
             Self::CalendarCalls => method.starts_with("calendar."),
             Self::Tokens => matches!(method, TOKEN | REFRESH),
             Self::Refreshes => method == REFRESH,
+            Self::Lists => {
+                matches!(method, "calendar.calendarList.list" | "calendar.events.list" | "calendar.events.instances")
+            }
             Self::EventLists => method == "calendar.events.list",
             Self::EventReads => {
                 matches!(method, "calendar.events.list" | "calendar.events.get" | "calendar.events.instances")
@@ -278,12 +282,10 @@ impl Effect {
             Self::RevokeGrant | Self::EndAccessTokens => Concern::CalendarCalls,
             Self::ShortToken { .. } => Concern::Tokens,
             Self::RotateRefreshToken => Concern::Refreshes,
-            Self::EmptyPage
-            | Self::RepeatPage
-            | Self::PageLoop
-            | Self::Overlap { .. }
-            | Self::Shuffle
-            | Self::Stale => Concern::EventLists,
+            Self::EmptyPage | Self::RepeatPage | Self::PageLoop | Self::Overlap { .. } | Self::Shuffle => {
+                Concern::Lists
+            }
+            Self::Stale => Concern::EventLists,
             Self::Lag { .. } => Concern::EventReads,
             Self::SyncFirst { .. } | Self::SyncLater { .. } | Self::DieEarly { .. } | Self::CapTtl { .. } => {
                 Concern::Watches
@@ -322,7 +324,7 @@ impl Effect {
             | Self::RefuseOauth { status, .. }
             | Self::Html { status }
             | Self::Empty { status } => error_status(*status),
-            Self::Overlap { events: 0 } => Err("effect.events: give at least 1".to_owned()),
+            Self::Overlap { items: 0 } => Err("effect.items: give at least 1".to_owned()),
             Self::Lag { calls: 0, ms: 0 } => Err("effect: give calls, ms or both".to_owned()),
             Self::DieEarly { messages: None, ms: None } => Err("effect: give messages, ms or both".to_owned()),
             Self::CapTtl { seconds: 0 } => Err("effect.seconds: give at least 1".to_owned()),

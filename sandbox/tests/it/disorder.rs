@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use slotd_sandbox::{Effect, Fault, GoogleError};
+use slotd_sandbox::{Effect, Fault, GoogleError, NewCalendar};
 
-use crate::harness::{Google, ids, timed};
+use crate::harness::{ANNA, Google, ids, series, timed};
 
 const LIST: &str = "calendar.events.list";
 
@@ -103,7 +103,7 @@ async fn empty_pages_go_on_for_ever_with_ever_new_tokens() {
 async fn events_come_again_on_the_next_page() {
     let google = with_events(6).await;
     let whole = google.list("maxResults=2500").await.0;
-    google.sandbox.faults().add(Fault { times: None, ..Fault::once(LIST, Effect::Overlap { events: 1 }) });
+    google.sandbox.faults().add(Fault { times: None, ..Fault::once(LIST, Effect::Overlap { items: 1 }) });
     let overlapping = google.list("maxResults=3").await.0;
     let order = ids(&whole);
     // Three a page, each page beginning with the last event of the page before.
@@ -111,7 +111,7 @@ async fn events_come_again_on_the_next_page() {
     assert_eq!(ids(&overlapping), wanted);
     // A pass gets on even when everything is to come again.
     google.sandbox.faults().clear();
-    google.sandbox.faults().add(Fault { times: None, ..Fault::once(LIST, Effect::Overlap { events: 99 }) });
+    google.sandbox.faults().add(Fault { times: None, ..Fault::once(LIST, Effect::Overlap { items: 99 }) });
     let distinct: HashSet<String> = ids(&google.list("maxResults=2").await.0).into_iter().map(str::to_owned).collect();
     assert_eq!(distinct.len(), 6);
 }
@@ -213,4 +213,54 @@ async fn the_past_of_a_series_is_shown_as_it_was() {
     assert_eq!(google.list("singleEvents=true").await.0, before);
     assert!(google.list("singleEvents=true").await.0.is_empty());
     assert_eq!((before.len(), &before[1]["summary"]), (5, &json!("moved")));
+}
+
+#[tokio::test]
+async fn lists_of_calendars_and_of_instances_have_the_same_troubles() {
+    let google = Google::start().await;
+    for index in 0..5 {
+        let calendar = NewCalendar { summary: format!("{index}"), time_zone: "UTC".to_owned(), ..Default::default() };
+        google.sandbox.add_calendar(ANNA, calendar).unwrap();
+    }
+    google.insert(series("lesson", 4, 9, "RRULE:FREQ=DAILY;COUNT=6")).await;
+    let lists = [
+        ("calendar.calendarList.list", "users/me/calendarList"),
+        ("calendar.events.instances", "calendars/primary/events/lesson/instances"),
+    ];
+    for (method, path) in lists {
+        // The ids of so many pages at most.
+        let walk = async |most: usize| {
+            let (mut pages, mut page) = (Vec::new(), String::new());
+            while pages.len() < most {
+                let answer = google.get(&format!("{path}?maxResults=2{page}")).await.ok();
+                pages.push(listed(&answer));
+                let Some(token) = answer["nextPageToken"].as_str() else { break };
+                page = format!("&pageToken={token}");
+            }
+            pages
+        };
+        let truth = walk(9).await;
+        assert_eq!(truth.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2], "{method}");
+        let with = async |fault: Fault, most: usize| {
+            google.sandbox.faults().clear();
+            google.sandbox.faults().add(Fault { times: None, ..fault });
+            walk(most).await
+        };
+        let on_page = |page: u32, effect: Effect| Fault { page: Some(page), ..Fault::once(method, effect) };
+        let [one, two, three] = [&truth[0], &truth[1], &truth[2]];
+        assert_eq!(with(on_page(2, Effect::EmptyPage), 9).await, [one, &Vec::new(), two, three].map(Clone::clone));
+        assert_eq!(with(on_page(2, Effect::RepeatPage), 4).await, [one, two, two, two].map(Clone::clone));
+        assert_eq!(with(on_page(2, Effect::PageLoop), 5).await, [one, two, one, two, one].map(Clone::clone));
+        let overlap = with(on_page(1, Effect::Overlap { items: 1 }), 9).await;
+        assert_eq!(overlap[1], [one[1].clone(), two[0].clone()], "{method}");
+        google.sandbox.faults().clear();
+        google.sandbox.faults().add(Fault::once(method, Effect::Shuffle));
+        let answer = google.get(&format!("{path}?maxResults=100")).await.ok();
+        let (mut shuffled, whole) = (listed(&answer), truth.concat());
+        assert_ne!(shuffled, whole, "{method}");
+        shuffled.sort();
+        let mut whole = whole;
+        whole.sort();
+        assert_eq!(shuffled, whole, "{method}");
+    }
 }

@@ -1,6 +1,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 use slotd_sandbox::{Effect, Fault};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::{ANNA, Google, timed};
 
@@ -125,4 +126,16 @@ async fn lists_may_have_empty_pages_and_lag_behind_without_losing_anything() {
     let (nothing, next) = google.changes(&token).await;
     assert!(nothing.is_empty());
     assert_eq!(google.changes(&next).await.0.len(), 5);
+}
+
+#[tokio::test]
+async fn a_reset_is_one_on_the_wire() {
+    let google = Google::start().await;
+    google.sandbox.faults().add(Fault::once("calendar.events.list", Effect::ResetBefore));
+    let root = google.sandbox.root();
+    let mut stream = tokio::net::TcpStream::connect(root.strip_prefix("http://").unwrap()).await.unwrap();
+    let request = "GET /calendar/v3/calendars/primary/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let read = tokio::time::timeout(crate::harness::DEADLINE, stream.read(&mut [0; 64])).await.unwrap();
+    assert_eq!(read.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
 }

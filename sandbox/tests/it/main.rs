@@ -16,5 +16,6 @@ mod recurrence;
 mod speed;
 mod sync;
 mod tokens;
+mod validity;
 mod weather;
 mod writes;
