@@ -63,6 +63,19 @@ async fn a_call_that_hangs_ends_when_the_stand_in_stops() {
         assert!(tokio::time::timeout(std::time::Duration::from_millis(200), hung).await.is_err());
     }
     assert_eq!(google.list("").await.0.len(), 1);
+    let until = tokio::time::Instant::now() + crate::harness::DEADLINE;
+    let hung = loop {
+        // A call is in the log once its client has gone.
+        let mut hung = google.sandbox.calls();
+        hung.retain(|call| call.method == "calendar.events.insert");
+        if hung.len() == 2 {
+            break hung;
+        }
+        assert!(tokio::time::Instant::now() < until, "{hung:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    let told: Vec<_> = hung.iter().map(|call| (call.status, call.fault.as_deref().unwrap())).collect();
+    assert_eq!(told, [(0, "hang_before"), (0, "hang_after")]);
     google.sandbox.faults().add(Fault::once("calendar.events.list", Effect::HangBefore));
     let token = format!("Bearer {}", google.token);
     let headers = [("authorization", token.as_str())];
