@@ -109,7 +109,7 @@ pub enum Effect {
     Stale,
     /// Lists and reads of events that do not see a write at first; of a write that lags in both ways, whichever is longer.
     Lag {
-        /// How many reads of the calendar do not see a write.
+        /// How many of the first reads of the calendar after a write do not see it.
         #[serde(default)]
         calls: u32,
         /// For how many milliseconds a write is not seen.
@@ -195,6 +195,11 @@ pub(crate) const PUSH: &str = "push";
 /// The id under which refreshes of tokens are struck, besides that of the token endpoint.
 pub(crate) const REFRESH: &str = "oauth2.refresh";
 const TOKEN: &str = "oauth2.token";
+
+/// The longest that anything takes, in milliseconds.
+const MS_MAX: u64 = 86_400_000;
+/// The most message numbers that are left out at once.
+const GAP_MAX: u64 = 1_000_000;
 
 impl Concern {
     pub(super) fn covers(self, method: &str) -> bool {
@@ -312,6 +317,18 @@ impl Effect {
             }
         };
         match self {
+            Self::Delay { ms }
+            | Self::Trickle { ms }
+            | Self::ShortToken { ms }
+            | Self::SyncLater { ms }
+            | Self::Late { ms }
+            | Self::Lag { ms, .. }
+            | Self::DieEarly { ms: Some(ms), .. }
+                if *ms > MS_MAX =>
+            {
+                Err(format!("effect.ms: give at most {MS_MAX}, which is a day"))
+            }
+            Self::Gap { numbers } if *numbers > GAP_MAX => Err(format!("effect.numbers: give at most {GAP_MAX}")),
             Self::Google { error, status: Some(status), .. } => {
                 let known = error.statuses();
                 if known.contains(status) {

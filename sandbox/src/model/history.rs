@@ -15,7 +15,11 @@ const STEPS_MAX: usize = 1024;
 
 /// How to undo the latest changes of a calendar.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History(VecDeque<Step>);
+pub(super) struct History {
+    steps: VecDeque<Step>,
+    /// How often the calendar has been read.
+    reads: Cell<u64>,
+}
 
 /// One event's change.
 #[derive(Clone, Debug)]
@@ -23,18 +27,19 @@ struct Step {
     /// The calendar's revision with the change.
     revision: u64,
     at: DateTime<Utc>,
-    /// How many reads have not seen it.
-    unseen: Cell<u32>,
+    /// How often the calendar had been read before.
+    reads: u64,
     id: String,
     former: Option<Arc<Record>>,
 }
 
 impl History {
     pub(super) fn note(&mut self, revision: u64, id: &str, former: Option<Arc<Record>>) {
-        if self.0.len() == STEPS_MAX {
-            self.0.pop_front();
+        if self.steps.len() == STEPS_MAX {
+            self.steps.pop_front();
         }
-        self.0.push_back(Step { revision, at: clock::now(), unseen: Cell::new(0), id: id.to_owned(), former });
+        let reads = self.reads.get();
+        self.steps.push_back(Step { revision, at: clock::now(), reads, id: id.to_owned(), former });
     }
 }
 
@@ -44,25 +49,25 @@ impl Calendar {
         self.history = History::default();
     }
 
-    /// The latest revision that a read sees to which each write is invisible for some time and for some reads. With
-    /// `counts` this is one of those reads.
-    pub(crate) fn lagging_revision(&self, calls: u32, lag: TimeDelta, counts: bool) -> u64 {
-        let seen_until = clock::now() - lag;
-        let mut revision = self.revision;
-        for step in self.history.0.iter().filter(|step| step.at > seen_until || step.unseen.get() < calls) {
-            revision = revision.min(step.revision.saturating_sub(1));
-            if counts {
-                step.unseen.set(step.unseen.get().saturating_add(1));
-            }
-        }
-        revision
+    /// Counts a read.
+    pub(crate) fn note_read(&self) {
+        self.history.reads.set(self.history.reads.get() + 1);
+    }
+
+    /// The latest revision that a read sees to which each write is invisible for some time, and for the first reads that
+    /// have been noted after it.
+    pub(crate) fn lagging_revision(&self, reads: u32, lag: TimeDelta) -> u64 {
+        let History { steps, reads: noted } = &self.history;
+        let seen_until = clock::now().checked_sub_signed(lag).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        let is_new = |step: &&Step| step.at > seen_until || noted.get() - step.reads < u64::from(reads);
+        steps.iter().find(is_new).map_or(self.revision, |step| step.revision.saturating_sub(1))
     }
 
     /// The calendar as it was at a revision, or as early as it is remembered.
     pub(crate) fn as_of(&self, revision: u64) -> Self {
         let mut past = self.clone();
-        while past.history.0.back().is_some_and(|step| step.revision > revision) {
-            if let Some(step) = past.history.0.pop_back() {
+        while past.history.steps.back().is_some_and(|step| step.revision > revision) {
+            if let Some(step) = past.history.steps.pop_back() {
                 past.undo(step);
             }
         }

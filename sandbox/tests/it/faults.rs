@@ -152,3 +152,18 @@ async fn a_reset_is_one_on_the_wire() {
     let read = tokio::time::timeout(crate::harness::DEADLINE, stream.read(&mut [0; 64])).await.unwrap();
     assert_eq!(read.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
 }
+
+#[tokio::test]
+async fn an_answer_comes_late_or_bit_by_bit_and_whole() {
+    let google = Google::start().await;
+    let list = "calendars/primary/events";
+    let whole = google.get(list).await.ok();
+    for effect in [Effect::Delay { ms: 200 }, Effect::Trickle { ms: 200 }] {
+        google.sandbox.faults().add(Fault::once("calendar.events.list", effect.clone()));
+        let begun = tokio::time::Instant::now();
+        let late = google.get(list).await.ok();
+        assert!(begun.elapsed() >= std::time::Duration::from_millis(180), "{effect:?}");
+        let same = |name: &str| assert_eq!(late[name], whole[name], "{effect:?}");
+        ["kind", "etag", "items", "accessRole"].into_iter().for_each(same);
+    }
+}

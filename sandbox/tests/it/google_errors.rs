@@ -143,6 +143,8 @@ async fn a_fault_that_makes_no_sense_is_refused_with_what_would_be_right() {
         (list(json!({ "kind": "drop" })), "give one of push"),
         (list(json!({ "kind": "lag" })), "calls, ms or both"),
         (list(json!({ "kind": "overlap", "items": 0 })), "at least 1"),
+        (list(json!({ "kind": "delay", "ms": u64::MAX })), "at most 86400000"),
+        (json!({ "method": "push", "effect": { "kind": "gap", "numbers": u64::MAX } }), "effect.numbers"),
         (json!({ "method": "calendar.event.list", "effect": { "kind": "stale" } }), "calendar.events.list"),
         (
             json!({ "method": "push", "effect": { "kind": "empty_page" } }),
