@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Call;
-use crate::model::{Calendar, Record, Window, digest, instances_of, resolve};
+use crate::model::{Calendar, Place, Record, Role, View, Window, digest, instances_of, resolve};
 use crate::refusal::Refusal;
 
 /// Parameters that neither a page nor a sync token depends on.
@@ -18,6 +18,10 @@ const FREE_OF_SYNC: &[&str] = &["syncToken", "timeMin", "timeMax", "updatedMin"]
 /// Parameters that cannot be given along with a sync token.
 const NOT_WITH_SYNC: &[&str] =
     &["iCalUID", "privateExtendedProperty", "q", "sharedExtendedProperty", "timeMin", "timeMax", "updatedMin"];
+
+/// Values that mean the same as nothing.
+const DEFAULTS: &[(&str, &str)] =
+    &[("showDeleted", "false"), ("showHiddenInvitations", "false"), ("singleEvents", "false")];
 
 /// Parameters that depend on what is in an event.
 const LOOK_INSIDE: &[&str] = &["eventTypes", "iCalUID", "privateExtendedProperty", "q", "sharedExtendedProperty"];
@@ -36,20 +40,15 @@ pub(super) struct SyncPoint {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PagePoint {
     pub(super) upto: u64,
-    pub(super) last: Last,
-}
-
-/// The last entry of a page, by the order of its pass.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Last {
-    Revision(u64),
-    Sorted(i64, String),
+    /// The last entry by the order of the pass.
+    pub(super) last: Place,
 }
 
 /// In what order events are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    Revision,
+    /// Google's own, of which nothing is promised.
+    Any,
     Start,
     Updated,
 }
@@ -57,6 +56,7 @@ pub(super) enum Order {
 /// A query for a list of events.
 pub(super) struct Asked<'a> {
     call: &'a Call,
+    role: Role,
     /// What the caller's tokens are bound to.
     sync_binding: String,
     page_binding: String,
@@ -72,17 +72,17 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn read(call: &'a Call) -> Result<Self, Refusal> {
+    pub(super) fn read(call: &'a Call, role: Role) -> Result<Self, Refusal> {
         let query = &call.query;
         let calendar = resolve(call.user(), call.calendar());
         let free_of_sync: Vec<&str> = FREE.iter().chain(FREE_OF_SYNC).copied().collect();
-        let sync_binding = digest(&["sync", call.user(), calendar, &query.shape(&free_of_sync)]);
-        let page_binding = digest(&["page", call.user(), calendar, &query.shape(FREE)]);
+        let sync_binding = digest(&["sync", call.user(), calendar, &query.shape(&free_of_sync, DEFAULTS)]);
+        let page_binding = digest(&["page", call.user(), calendar, &query.shape(FREE, DEFAULTS)]);
         let single = query.flag("singleEvents")?.unwrap_or(false);
         let named_order = query.has("orderBy");
         let order = match query.get("orderBy") {
             None | Some("startTime") if single => Order::Start,
-            None => Order::Revision,
+            None => Order::Any,
             Some("updated") => Order::Updated,
             Some("startTime") => {
                 return Err(Refusal::bad_request("The requested ordering is not available for the particular query."));
@@ -117,6 +117,7 @@ impl<'a> Asked<'a> {
         };
         Ok(Self {
             call,
+            role,
             sync_binding,
             page_binding,
             single,
@@ -137,16 +138,12 @@ impl<'a> Asked<'a> {
     }
 
     /// What lies just before the asked page.
-    pub(super) fn page_start(&self, upto: u64) -> Last {
-        match (&self.page, self.order) {
-            (Some(page), _) => page.last.clone(),
-            (None, Order::Revision) => Last::Revision(upto + 1),
-            (None, Order::Start | Order::Updated) => Last::Sorted(i64::MIN, String::new()),
-        }
+    pub(super) fn page_start(&self) -> Place {
+        self.page.as_ref().map_or_else(|| (i64::MIN, String::new()), |page| page.last.clone())
     }
 
     /// The token with which an answer ends: for the next page after `last`, else for the next sync.
-    pub(super) fn token(&self, upto: u64, epoch: u64, last: Option<Last>) -> Option<(&'static str, String)> {
+    pub(super) fn token(&self, upto: u64, epoch: u64, last: Option<Place>) -> Option<(&'static str, String)> {
         let sealer = &self.call.state.sealer;
         match last {
             Some(last) => Some(("nextPageToken", sealer.seal(&self.page_binding, &PagePoint { upto, last }))),
@@ -165,6 +162,9 @@ impl<'a> Asked<'a> {
                 return false;
             }
         }
+        if calendar.is_purged(&record.id) && self.since.is_none() {
+            return false;
+        }
         if self.updated_min.is_some_and(|least| record.updated < least) {
             return false;
         }
@@ -174,21 +174,24 @@ impl<'a> Asked<'a> {
 
     fn fits(&self, record: &Record) -> bool {
         let query = &self.call.query;
-        let body = record.body();
+        // Nobody finds an event by what is hidden from them.
+        let view = View { role: self.role, zone: None, attendees_max: None, deleted_details: true };
+        let body = record.show(view);
         let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default();
         let has = |kind: &str, pair: &str| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             body.get("extendedProperties").is_some_and(|all| all[kind][key] == value)
         };
         let mentions = |words: &str| {
-            let text = ["summary", "description", "location"].map(|field| text(field).to_lowercase()).join("\n");
+            let text = searched(&body).join("\n").to_lowercase();
             words.to_lowercase().split_whitespace().all(|word| text.contains(word))
         };
         let mut kinds = query.all("eventTypes").peekable();
         // A tombstone without details may have been of any type.
         let kind_fits = kinds.peek().is_none() || record.cancelled || kinds.any(|kind| kind == text("eventType"));
         // A deleted series is none of the instances that are asked for.
-        let deleted_series = self.single && self.since.is_none() && record.cancelled && body.contains_key("recurrence");
+        let deleted_series =
+            self.single && self.since.is_none() && record.cancelled && body.get("recurrence").is_some();
         kind_fits
             && !deleted_series
             && query.get("iCalUID").is_none_or(|uid| text("iCalUID") == uid)
@@ -211,4 +214,15 @@ impl<'a> Asked<'a> {
             None => record.overlaps(self.window, calendar.zone),
         }
     }
+}
+
+/// The texts of an event that `q` looks at.
+fn searched(body: &Value) -> Vec<&str> {
+    let people = [body.get("organizer"), body.get("creator")].into_iter().flatten();
+    let people = people.chain(body.get("attendees").and_then(Value::as_array).into_iter().flatten());
+    let names = people.flat_map(|person| [person.get("displayName"), person.get("email")]);
+    let place = &body["workingLocationProperties"];
+    let places = [&place["customLocation"]["label"], &place["officeLocation"]["label"]].map(Some);
+    let own = ["summary", "description", "location"].map(|field| body.get(field));
+    names.chain(places).chain(own).flatten().filter_map(Value::as_str).collect()
 }

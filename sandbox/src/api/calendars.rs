@@ -76,8 +76,8 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         Some(_) => return Err(Refusal::parameter("minAccessRole", "Invalid value for minAccessRole.")),
     };
     let free_of_sync: Vec<&str> = FREE.iter().chain(FREE_OF_SYNC).copied().collect();
-    let sync_binding = digest(&["calendarList/sync", call.user(), &query.shape(&free_of_sync)]);
-    let page_binding = digest(&["calendarList/page", call.user(), &query.shape(FREE)]);
+    let sync_binding = digest(&["calendarList/sync", call.user(), &query.shape(&free_of_sync, &[])]);
+    let page_binding = digest(&["calendarList/page", call.user(), &query.shape(FREE, &[])]);
     let epoch = call.state.faults.token_epoch(TOKENS);
     let since = match query.get("syncToken") {
         Some(token) => {

@@ -13,14 +13,14 @@ use futures_util::stream;
 use serde_json::{Map, Value, json};
 
 use super::fields::Mask;
-use super::{Method, Query, SCOPE_PREFIX};
+use super::{Method, Query, SCOPE_PREFIX, strict};
 use crate::faults::Effect;
 use crate::model::resolve;
 use crate::refusal::Refusal;
 use crate::state::AppState;
 
 /// Largest request body, in bytes.
-const BODY_MAX: usize = 1 << 20;
+pub(crate) const BODY_MAX: usize = 1 << 20;
 /// How long a call that is never answered is kept open.
 const HANG_MAX: Duration = Duration::from_hours(1);
 
@@ -56,6 +56,11 @@ impl Call {
 
     pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Refuses what the discovery document does not know, where the stand-in is strict.
+    fn check(&self, method: &Method) -> Result<(), Refusal> {
+        if self.state.options.strict { strict::check(method.id, &self.query, &self.body) } else { Ok(()) }
     }
 
     /// The body as a JSON object.
@@ -103,13 +108,16 @@ pub(super) async fn run(
     let effect = strike(&state, method, calendar.as_deref(), &user);
     let call = Call { state: state.clone(), query, headers: parts.headers, body, effect, path, user };
 
-    let response = match interfere(&state, call.effect.as_ref()).await {
+    let mut response = match interfere(&state, call.effect.as_ref()).await {
         Some(response) => response,
-        None => match caller.and_then(|_| (method.action)(&call)) {
+        None => match caller.and_then(|_| call.check(method)).and_then(|()| (method.action)(&call)) {
             Ok(response) => distort(&state, call.effect.as_ref(), response).await,
             Err(refusal) => distort(&state, call.effect.as_ref(), refusal.into_response()).await,
         },
     };
+    if let Some(effect) = call.effect {
+        response.extensions_mut().insert(effect);
+    }
     let aborted = response.extensions().get::<Aborted>().is_some();
     state.note(method.id, calendar, if aborted { 0 } else { response.status().as_u16() });
     response

@@ -8,6 +8,7 @@ mod harness;
 mod oauth;
 mod push;
 mod recurrence;
+mod resources;
 mod speed;
 mod sync;
 mod writes;
