@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Call;
+use super::disorder::NextPage;
+use crate::faults::Effect;
 use crate::model::{Calendar, Place, Record, Role, View, Window, digest, instances_of, resolve};
 use crate::refusal::Refusal;
 
@@ -42,6 +44,13 @@ pub(super) struct PagePoint {
     pub(super) upto: u64,
     /// The last entry by the order of the pass.
     pub(super) last: Place,
+    /// Whether the pass has an order of its own.
+    pub(super) shuffled: bool,
+}
+
+/// What lies before every event.
+pub(super) fn first_place() -> Place {
+    (i64::MIN, String::new())
 }
 
 /// In what order events are listed.
@@ -108,13 +117,7 @@ impl<'a> Asked<'a> {
             }
             None => None,
         };
-        let page = match query.get("pageToken") {
-            Some(token) => {
-                let point = call.state.sealer.open(&page_binding, token);
-                Some(point.ok_or_else(Refusal::invalid_page_token)?)
-            }
-            None => None,
-        };
+        let page = call.open_page(&page_binding)?;
         Ok(Self {
             call,
             role,
@@ -139,15 +142,51 @@ impl<'a> Asked<'a> {
 
     /// What lies just before the asked page.
     pub(super) fn page_start(&self) -> Place {
-        self.page.as_ref().map_or_else(|| (i64::MIN, String::new()), |page| page.last.clone())
+        self.page.as_ref().map_or_else(first_place, |page| page.last.clone())
     }
 
-    /// The token with which an answer ends: for the next page after `last`, else for the next sync.
-    pub(super) fn token(&self, upto: u64, epoch: u64, last: Option<Place>) -> Option<(&'static str, String)> {
+    /// The revision that the caller is known to have seen, or to have begun a pass at.
+    pub(super) fn least_revision(&self) -> u64 {
+        let since = self.since.as_ref().map_or(0, |since| since.revision);
+        self.page.as_ref().map_or(since, |page| page.upto)
+    }
+
+    /// The fault that has struck the call.
+    pub(super) fn effect(&self) -> Option<&Effect> {
+        self.call.effect.as_ref()
+    }
+
+    /// The number of the asked page, from 1.
+    pub(super) fn page_number(&self) -> u32 {
+        self.call.page
+    }
+
+    pub(super) fn has_named_order(&self) -> bool {
+        self.call.query.has("orderBy")
+    }
+
+    /// Whether the pass is one in an order of its own, as its first page was struck.
+    pub(super) fn is_shuffled(&self) -> bool {
+        let begun = match &self.page {
+            Some(page) => page.shuffled,
+            None => self.effect() == Some(&Effect::Shuffle),
+        };
+        self.order == Order::Any && begun
+    }
+
+    /// The token with which an answer ends: for the next page, else for the next sync.
+    pub(super) fn token(&self, upto: u64, epoch: u64, next: Option<NextPage>) -> Option<(&'static str, String)> {
         let sealer = &self.call.state.sealer;
-        match last {
-            Some(last) => Some(("nextPageToken", sealer.seal(&self.page_binding, &PagePoint { upto, last }))),
-            None if self.call.query.has("orderBy") => None,
+        match next {
+            Some(NextPage { number, last }) => {
+                let token = self.call.seal_page(
+                    &self.page_binding,
+                    number,
+                    &PagePoint { upto, last, shuffled: self.is_shuffled() },
+                );
+                Some(("nextPageToken", token))
+            }
+            None if self.has_named_order() => None,
             None => Some(("nextSyncToken", sealer.seal(&self.sync_binding, &SyncPoint { revision: upto, epoch }))),
         }
     }

@@ -1,32 +1,28 @@
-//! Runs one call: faults, authentication, the method's action, and the log.
+//! Runs one call: quotas, faults, authentication, the method's action, and the log.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::fields::Mask;
+use super::meddling::{Aborted, distort, interfere};
+use super::seen::Seen;
 use super::{Method, Query, SCOPE_PREFIX, strict};
+use crate::clock;
 use crate::faults::Effect;
-use crate::model::resolve;
+use crate::quota::Charge;
 use crate::refusal::Refusal;
-use crate::state::AppState;
+use crate::state::{self, AppState};
 
 /// Largest request body, in bytes.
 pub(crate) const BODY_MAX: usize = 1 << 20;
-/// How long a call that is never answered is kept open.
-const HANG_MAX: Duration = Duration::from_hours(1);
-
-/// Marks a response that must not be sent: its connection is closed instead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Aborted;
 
 /// A call that has been read and whose caller is known.
 pub(crate) struct Call {
@@ -36,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// The fault that has struck the call.
     pub(crate) effect: Option<Effect>,
+    /// The number of the page that is asked for, from 1.
+    pub(crate) page: u32,
     path: HashMap<String, String>,
     user: String,
 }
@@ -66,6 +64,18 @@ impl Call {
     /// The body as a JSON object.
     pub(crate) fn json(&self) -> Result<Map<String, Value>, Refusal> {
         serde_json::from_slice(&self.body).map_err(|_| Refusal::new(400, "global", "parseError", "Parse Error"))
+    }
+
+    /// What the query's page token holds, if there is one.
+    pub(crate) fn open_page<T: DeserializeOwned>(&self, binding: &str) -> Result<Option<T>, Refusal> {
+        let Some(token) = self.query.get("pageToken") else { return Ok(None) };
+        let opened: Option<(u32, T)> = self.state.sealer.open(binding, token);
+        opened.map(|(_, point)| Some(point)).ok_or_else(Refusal::invalid_page_token)
+    }
+
+    /// A page token for the page with this number.
+    pub(crate) fn seal_page(&self, binding: &str, number: u32, point: &impl Serialize) -> String {
+        self.state.sealer.seal(binding, &(number, point))
     }
 
     /// A JSON answer, reduced to the wanted `fields`. With an etag the answer is 304 for a caller who knows it.
@@ -104,93 +114,70 @@ pub(super) async fn run(
     let query = Query::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let caller = authenticate(&state, method, &parts.headers);
     let user = caller.as_ref().map_or("", |user| user.as_deref().unwrap_or_default()).to_owned();
-    let calendar = path.get("calendar").map(|id| resolve(&user, id).to_owned());
-    let effect = strike(&state, method, calendar.as_deref(), &user);
-    let call = Call { state: state.clone(), query, headers: parts.headers, body, effect, path, user };
+    let seen = Seen::of(&state, method, &query, &path, &user, &body);
+    let over_quota = if caller.is_ok() { charge(&state, method, &seen, &parts.headers, &query) } else { None };
+    let effect = if over_quota.is_none() { seen.strike(&state, method) } else { None };
+    let fault = if over_quota.is_some() { Some("quota".to_owned()) } else { effect.as_ref().map(Effect::name) };
+    let mut noted = Noted { state: state.clone(), method: method.id, seen: seen.clone(), fault, status: 0 };
+    let call = Call { state, query, headers: parts.headers, body, effect, page: seen.number, path, user };
 
-    let mut response = match interfere(&state, call.effect.as_ref()).await {
-        Some(response) => response,
-        None => match caller.and_then(|_| call.check(method)).and_then(|()| (method.action)(&call)) {
-            Ok(response) => distort(&state, call.effect.as_ref(), response).await,
-            Err(refusal) => distort(&state, call.effect.as_ref(), refusal.into_response()).await,
-        },
+    let mut response = if let Some(refusal) = over_quota {
+        refusal.into_response()
+    } else if let Some(response) = interfere(&call, method, &seen).await {
+        response
+    } else {
+        let checked = caller.and_then(|_| call.check(method));
+        let response = checked.and_then(|()| (method.action)(&call)).unwrap_or_else(IntoResponse::into_response);
+        distort(&call, &seen, response).await
     };
+    if response.extensions().get::<Aborted>().is_none() {
+        noted.status = response.status().as_u16();
+    }
     if let Some(effect) = call.effect {
         response.extensions_mut().insert(effect);
     }
-    let aborted = response.extensions().get::<Aborted>().is_some();
-    state.note(method.id, calendar, if aborted { 0 } else { response.status().as_u16() });
     response
 }
 
-fn strike(state: &AppState, method: &Method, calendar: Option<&str>, user: &str) -> Option<Effect> {
-    if state.faults.is_down() {
-        return Some(Effect::Html { status: 503 });
-    }
-    state.faults.strike(method.id, calendar, Some(user).filter(|user| !user.is_empty()))
+/// Puts a call into the log when it ends, also when the client gives up before.
+struct Noted {
+    state: AppState,
+    method: &'static str,
+    seen: Seen,
+    fault: Option<String>,
+    status: u16,
 }
 
-/// What a fault does before the work; `Some` when the work is not to be done.
-async fn interfere(state: &AppState, effect: Option<&Effect>) -> Option<Response> {
-    let effect = effect?;
-    let status = |code: u16| StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    match effect {
-        Effect::Refuse { .. } => effect.refusal().map(IntoResponse::into_response),
-        Effect::RefuseOauth { status: code, error } => {
-            Some((status(*code), Json(json!({ "error": error }))).into_response())
-        }
-        Effect::Html { status: code } => {
-            let page = format!("<!DOCTYPE html><title>Error {code}</title><p>That is an error.");
-            Some((status(*code), Html(page)).into_response())
-        }
-        Effect::Empty { status: code } => Some(status(*code).into_response()),
-        Effect::Delay { ms } => {
-            tokio::time::sleep(Duration::from_millis(*ms)).await;
-            None
-        }
-        Effect::HangBefore => Some(hang(state).await),
-        Effect::ResetBefore => Some(aborted()),
-        Effect::HangAfter
-        | Effect::ResetAfter
-        | Effect::Truncate
-        | Effect::EmptyPage
-        | Effect::Stale
-        | Effect::Drop
-        | Effect::Twice => None,
+impl Drop for Noted {
+    fn drop(&mut self) {
+        let seen = self.seen.clone();
+        self.state.note(state::Call {
+            method: self.method,
+            calendar: seen.calendar,
+            user: seen.user,
+            page: seen.page,
+            shape: seen.shape,
+            channel: seen.channel,
+            fault: self.fault.take(),
+            status: self.status,
+            at: clock::now(),
+        });
     }
 }
 
-/// What a fault does to a finished answer.
-async fn distort(state: &AppState, effect: Option<&Effect>, response: Response) -> Response {
-    match effect {
-        Some(Effect::HangAfter) => hang(state).await,
-        Some(Effect::ResetAfter) => aborted(),
-        Some(Effect::Truncate) => truncated(response).await,
-        _ => response,
+/// Takes a call of the Calendar API into account. Returns the refusal when a quota is used up.
+fn charge(state: &AppState, method: &Method, seen: &Seen, headers: &HeaderMap, query: &Query) -> Option<Refusal> {
+    if !method.id.starts_with("calendar.") || state.faults.is_down() {
+        return None;
     }
-}
-
-async fn hang(state: &AppState) -> Response {
-    state.stop.run_until_cancelled(tokio::time::sleep(HANG_MAX)).await;
-    aborted()
-}
-
-fn aborted() -> Response {
-    let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
-    response.extensions_mut().insert(Aborted);
-    response
-}
-
-/// Announces the whole body, sends half of it and fails.
-async fn truncated(response: Response) -> Response {
-    let (mut parts, body) = response.into_parts();
-    let whole = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
-    // A body that is already encoded is not compressed again, which would hide the missing half.
-    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
-    let half = whole.slice(..whole.len() / 2);
-    let cut = stream::iter([Ok(half), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))]);
-    Response::from_parts(parts, Body::from_stream(cut))
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let named = query.get("quotaUser").or_else(|| header("x-goog-quota-user")).filter(|user| !user.is_empty());
+    let token = header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let grants = state.grants();
+    let service_account = token.and_then(|token| grants.access(token)?.service_account.as_deref());
+    let user = named.or(service_account).or(seen.user.as_deref()).unwrap_or_default();
+    let writes_to = seen.calendar.as_deref().filter(|_| method.writes());
+    state.quotas.charge(Charge { user, writes_to })
 }
 
 /// The user behind the request's token, `None` where the method needs no token.

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use super::Call;
+use super::lag::seen;
 use crate::clock;
 use crate::model::{Calendar, Record, Role, View, Write, parse_zone, resolve, rfc3339};
 use crate::refusal::Refusal;
@@ -50,7 +51,7 @@ pub(super) fn get(call: &Call) -> Result<Response, Refusal> {
     let (record, viewer) = {
         let model = call.state.model();
         let (calendar, role) = model.calendar(call.user(), call.calendar())?;
-        let found = calendar.find(call.event()).filter(|_| !calendar.is_purged(call.event()));
+        let found = seen(call, calendar, 0).find(call.event()).filter(|_| !calendar.is_purged(call.event()));
         (found.ok_or_else(Refusal::not_found)?, Viewer::new(calendar, role))
     };
     show(call, &record, viewer)

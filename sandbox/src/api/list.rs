@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::asked::{Asked, FREE, Order, RESULTS_DEFAULT, RESULTS_MAX};
+use super::disorder::{NextPage, disturbed, shuffled};
 use super::events::{Viewer, view};
+use super::lag::seen;
 use crate::faults::Effect;
 use crate::model::{Calendar, Place, Record, Role, Window, digest, expand, instances_of, millis, place};
 use crate::refusal::Refusal;
@@ -18,6 +20,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     let model = call.state.model();
     let (calendar, role) = model.calendar(call.user(), call.calendar())?;
     let asked = Asked::read(call, role)?;
+    let calendar = &*seen(call, calendar, asked.least_revision());
     let epoch = call.state.faults.token_epoch(&calendar.id);
     if asked.has_expired(epoch) {
         return Err(Refusal::full_sync_required());
@@ -29,6 +32,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     };
     let viewer = Viewer::new(calendar, role);
     let mut answer = head(calendar, role);
+    let shuffled_pass = asked.is_shuffled();
     let selected = select(&asked, calendar, upto);
     let (zone, seed) = (calendar.zone, calendar.seed());
     let replaced = if asked.single { calendar.replaced() } else { HashSet::new() };
@@ -36,37 +40,50 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     drop(model);
 
     let (records, last) = match asked.order {
+        Order::Any if shuffled_pass => paged(&asked, selected, |record| shuffled(upto, record)),
         Order::Any => cut(selected, asked.results_max, |record| place(seed, record)),
         Order::Start | Order::Updated => {
             let records = if asked.single { expand(&selected, asked.window, zone, &replaced) } else { selected };
             sorted(&asked, records, zone)
         }
     };
-    let (records, last) = match call.effect {
-        Some(Effect::EmptyPage) => (Vec::new(), Some(asked.page_start())),
-        _ => (records, last),
-    };
+    let next = last.map(|last| NextPage { number: call.page + 1, last });
+    let (records, next) = disturbed(&asked, upto, records, next, |record| match asked.order {
+        Order::Any if shuffled_pass => shuffled(upto, record),
+        Order::Any => place(seed, record),
+        Order::Start | Order::Updated => sort_key(&asked, record, zone),
+    });
     let view = view(call, viewer, asked.show_deleted || call.state.options.full_tombstones)?;
     if let Some(zone) = view.zone {
         answer.insert("timeZone".to_owned(), json!(zone.name()));
     }
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
-    if let Some((name, token)) = asked.token(upto, epoch, last) {
+    if let Some((name, token)) = asked.token(upto, epoch, next) {
         answer.insert(name.to_owned(), json!(token));
     }
     call.answer(Value::Object(answer))
 }
 
 /// One page in the order of time or of the last write.
-fn sorted(asked: &Asked, mut records: Vec<Arc<Record>>, zone: Tz) -> (Vec<Arc<Record>>, Option<Place>) {
-    let key = |record: &Arc<Record>| {
-        let at = match record.times {
-            Some(times) if asked.order == Order::Start => times.start.instant(zone),
-            _ => record.updated,
-        };
-        (at.timestamp_micros(), record.id.clone())
+fn sorted(asked: &Asked, records: Vec<Arc<Record>>, zone: Tz) -> (Vec<Arc<Record>>, Option<Place>) {
+    paged(asked, records, |record| sort_key(asked, record, zone))
+}
+
+fn sort_key(asked: &Asked, record: &Record, zone: Tz) -> Place {
+    let at = match record.times {
+        Some(times) if asked.order == Order::Start => times.start.instant(zone),
+        _ => record.updated,
     };
-    records.sort_by_cached_key(key);
+    (at.timestamp_micros(), record.id.clone())
+}
+
+/// The asked page of all records in the order of `key`.
+fn paged(
+    asked: &Asked,
+    mut records: Vec<Arc<Record>>,
+    key: impl Fn(&Arc<Record>) -> Place,
+) -> (Vec<Arc<Record>>, Option<Place>) {
+    records.sort_by_cached_key(&key);
     if let Some(page) = &asked.page {
         let shown = records.partition_point(|record| key(record) <= page.last);
         records.drain(..shown);
@@ -84,6 +101,8 @@ fn select(asked: &Asked, calendar: &Calendar, upto: u64) -> Vec<Arc<Record>> {
     let since = asked.since.as_ref().map_or(0, |since| since.revision);
     let start = asked.page_start();
     match asked.order {
+        // Sorted later, and cut then.
+        Order::Any if asked.is_shuffled() => calendar.changes(since + 1..=upto).filter(wanted).cloned().collect(),
         Order::Any if since == 0 => {
             let listed = calendar.listed_after(&start);
             let known = listed.filter(|record| record.revision <= upto);
@@ -134,13 +153,11 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let most = query.count("maxResults", RESULTS_MAX)?.unwrap_or(RESULTS_DEFAULT);
     let show_deleted = query.flag("showDeleted")?.unwrap_or(false);
     let binding = digest(&["instances", call.user(), call.calendar(), call.event(), &query.shape(FREE, &[])]);
-    let page: Option<Place> = match query.get("pageToken") {
-        Some(token) => Some(call.state.sealer.open(&binding, token).ok_or_else(Refusal::invalid_page_token)?),
-        None => None,
-    };
+    let page: Option<Place> = call.open_page(&binding)?;
 
     let model = call.state.model();
     let (calendar, role) = model.calendar(call.user(), call.calendar())?;
+    let calendar = &*seen(call, calendar, 0);
     let master = calendar.stored(call.event()).cloned().ok_or_else(Refusal::not_found)?;
     let exceptions = calendar.exceptions_of(&master.id);
     let zone = calendar.zone;
@@ -169,7 +186,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let view = view(call, viewer, true)?;
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
     if let Some(last) = last {
-        answer.insert("nextPageToken".to_owned(), json!(call.state.sealer.seal(&binding, &last)));
+        answer.insert("nextPageToken".to_owned(), json!(call.seal_page(&binding, call.page + 1, &last)));
     }
     call.answer(Value::Object(answer))
 }

@@ -3,12 +3,16 @@
 mod asked;
 mod calendars;
 mod channels;
+mod disorder;
 mod dispatch;
 mod events;
 mod fields;
 mod free_busy;
+mod lag;
 mod list;
+mod meddling;
 mod query;
+mod seen;
 mod strict;
 
 use std::collections::HashMap;
@@ -20,7 +24,8 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
 pub(crate) use channels::list_resource_id;
-pub(crate) use dispatch::{Aborted, BODY_MAX, Call};
+pub(crate) use dispatch::{BODY_MAX, Call};
+pub(crate) use meddling::Aborted;
 pub(crate) use query::Query;
 
 use crate::oauth;
@@ -39,6 +44,13 @@ pub(crate) struct Method {
     /// The scopes of which a token needs one, without their common beginning; `None` when no token is needed.
     pub(crate) scopes: Scopes,
     pub(crate) action: Action,
+}
+
+impl Method {
+    /// Whether the method changes the calendar in its path.
+    pub(crate) fn writes(&self) -> bool {
+        self.verb != Verb::GET && self.path.contains("{calendar}") && !self.path.ends_with("/watch")
+    }
 }
 
 /// What all scopes of the calendar begin with.
@@ -122,6 +134,11 @@ static METHODS: &[Method] = &[
     method("oauth2.certs", Verb::GET, "/oauth2/v3/certs", None, oauth::certs),
     method("oauth2.userinfo", Verb::GET, "/v1/userinfo", Some(&["openid", "userinfo.email", "userinfo.profile"]), oauth::userinfo),
 ];
+
+/// The ids of all methods.
+pub(crate) fn method_ids() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.id)
+}
 
 /// The routes of all methods.
 pub(crate) fn routes(state: &AppState) -> Router {

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use sha2::{Digest as _, Sha256};
 
+use super::history::History;
 use super::record::Record;
 use super::times::When;
 use super::{Role, digest};
@@ -18,7 +19,7 @@ use crate::clock;
 /// Every write gets the next revision, and the feed holds each event once, at its latest revision. A pass that begins at
 /// revision R leaves out what lies above R. So it never sees an event twice, and whatever changes meanwhile moves above
 /// R, where the next incremental pass finds it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Calendar {
     pub(crate) id: String,
     pub(crate) owner: String,
@@ -34,12 +35,13 @@ pub(crate) struct Calendar {
     pub(super) events: HashMap<String, Arc<Record>>,
     pub(super) feed: BTreeMap<u64, Arc<Record>>,
     /// The same events in the order of full lists.
-    shuffled: BTreeMap<Place, Arc<Record>>,
+    pub(super) shuffled: BTreeMap<Place, Arc<Record>>,
     seed: u64,
     /// Deleted events that cannot be brought back, because the trash was emptied.
     purged: HashSet<String>,
     /// The ids of each series' exceptions.
     pub(super) exceptions: HashMap<String, BTreeSet<String>>,
+    pub(super) history: History,
 }
 
 /// Where an event stands in the order of lists, which means nothing.
@@ -75,6 +77,7 @@ impl Calendar {
             seed,
             purged: HashSet::new(),
             exceptions: HashMap::new(),
+            history: History::default(),
         }
     }
 
@@ -195,6 +198,7 @@ impl Calendar {
         if let Some(former) = self.events.get(&record.id) {
             self.feed.remove(&former.revision);
         }
+        self.history.note(self.revision, &record.id, self.events.get(&record.id).cloned());
         self.shuffled.insert(place(self.seed, &record), Arc::clone(&record));
         if let Some(exception) = &record.exception {
             self.exceptions.entry(exception.master.clone()).or_default().insert(record.id.clone());
@@ -211,7 +215,8 @@ impl Calendar {
             let Some(record) = self.events.get(id).filter(|record| gone(record)) else { return true };
             self.feed.remove(&record.revision);
             self.shuffled.remove(&place(self.seed, record));
-            self.events.remove(id);
+            let former = self.events.remove(id);
+            self.history.note(self.revision, id, former);
             false
         });
     }

@@ -69,10 +69,10 @@ impl Calendar {
 
     /// Leaves a stub in the place of what has gone to another calendar.
     pub(crate) fn let_go(&mut self, parcel: &Parcel) {
-        self.drop_exceptions(&parcel.event.id, |_| true);
         let stub = json!({ "kind": "calendar#event", "id": parcel.event.id, "status": "cancelled" });
         let body = stub.as_object().cloned().unwrap_or_default();
         let stub = Record::new(self.advance(), body, parcel.event.times, None, None);
+        self.drop_exceptions(&stub.id, |_| true);
         self.put(Arc::new(stub));
     }
 

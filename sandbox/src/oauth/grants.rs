@@ -74,6 +74,8 @@ pub(crate) struct Access {
     pub(crate) scopes: Vec<String>,
     /// `None` for the tokens of scripts.
     pub(crate) expires: Option<DateTime<Utc>>,
+    /// The service account that acts for the user, whose quota is used.
+    pub(crate) service_account: Option<String>,
 }
 
 /// What a refresh token is good for.
@@ -147,7 +149,8 @@ impl Grants {
         if self.access.len() >= ISSUED_MAX {
             self.access.retain(|_, access| access.expires.is_none_or(|expires| expires > now));
         }
-        let access = Access { user: user.to_owned(), scopes: scopes.to_vec(), expires: Some(now + self.access_ttl) };
+        let expires = Some(now + self.access_ttl);
+        let access = Access { user: user.to_owned(), scopes: scopes.to_vec(), expires, service_account: None };
         let text = format!("ya29.{}", random_text());
         self.access.insert(text.clone(), access);
         text
@@ -178,13 +181,6 @@ impl Grants {
         text
     }
 
-    /// Gives a new refresh token for an old one, which dies.
-    pub(crate) fn rotate(&mut self, token: &str) -> Option<String> {
-        let number = *self.refresh.iter().find(|(_, (known, _))| known == token)?.0;
-        let (_, old) = self.refresh.remove(&number)?;
-        Some(self.issue_refresh(&old.user, &old.scopes))
-    }
-
     /// What a refresh token is good for, also one that has ended for a reason of its own.
     pub(crate) fn refresh(&self, token: &str) -> Option<&Refresh> {
         let (_, refresh) = self.refresh.values().find(|(known, _)| known == token)?;
@@ -196,7 +192,7 @@ impl Grants {
         for (_, refresh) in self.refresh.values_mut().filter(|(_, refresh)| refresh.user == user) {
             refresh.ended = Some(why);
         }
-        self.access.retain(|_, access| access.user != user || access.expires.is_none());
+        self.end_access(user);
         self.codes.retain(|_, code| code.user != user);
         if why != GrantEnd::Session {
             self.consented.remove(user);
@@ -213,6 +209,32 @@ impl Grants {
 
     pub(crate) fn is_barred(&self, user: &str) -> bool {
         self.barred.contains(user)
+    }
+
+    /// A new refresh token in place of a live one, which ends.
+    pub(crate) fn rotate(&mut self, token: &str) -> Option<String> {
+        let (known, _) = self.refresh.values_mut().find(|(known, _)| known == token)?;
+        *known = format!("1//0{}", random_text());
+        Some(known.clone())
+    }
+
+    /// Charges a service account for the calls that are made with an access token.
+    pub(crate) fn charge(&mut self, token: &str, service_account: &str) {
+        if let Some(access) = self.access.get_mut(token) {
+            access.service_account = Some(service_account.to_owned());
+        }
+    }
+
+    /// Makes an access token end sooner than it was said to.
+    pub(crate) fn shorten(&mut self, token: &str, life: Duration) {
+        if let Some(access) = self.access.get_mut(token) {
+            access.expires = Some(clock::now() + life);
+        }
+    }
+
+    /// Ends a user's access tokens. Refresh tokens and the tokens of scripts live on.
+    pub(crate) fn end_access(&mut self, user: &str) {
+        self.access.retain(|_, access| access.user != user || access.expires.is_none());
     }
 
     /// What a live access token may do.
@@ -238,7 +260,7 @@ impl Grants {
     /// Ends a user's grant. The tokens of scripts live on.
     pub(crate) fn revoke_user(&mut self, user: &str) {
         self.refresh.retain(|_, (_, refresh)| refresh.user != user);
-        self.access.retain(|_, access| access.user != user || access.expires.is_none());
+        self.end_access(user);
         self.codes.retain(|_, code| code.user != user);
         self.consented.remove(user);
     }
@@ -251,7 +273,8 @@ impl Grants {
         let text = format!("ya29.{}", random_text());
         let full = ["calendar", "userinfo.email", "userinfo.profile"].map(|scope| format!("{SCOPE_PREFIX}{scope}"));
         let scopes = full.into_iter().chain(["openid".to_owned()]).collect();
-        self.access.insert(text.clone(), Access { user: email.to_owned(), scopes, expires: None });
+        self.access
+            .insert(text.clone(), Access { user: email.to_owned(), scopes, expires: None, service_account: None });
         self.scripts.insert(email.to_owned(), text.clone());
         text
     }

@@ -118,6 +118,9 @@ fn exchange(call: &Call, form: &Query) -> Result<Value, Denied> {
     }
     let access = grants.add_access(&code.user, &code.scopes);
     let mut body = bearer(&access, grants.access_ttl, &code.scopes);
+    if let Some(Effect::ShortToken { ms }) = call.effect {
+        grants.shorten(&access, std::time::Duration::from_millis(ms));
+    }
     if let Some(refresh) = grants.add_refresh(&code) {
         body["refresh_token"] = json!(refresh);
         if let Some(ttl) = grants.refresh_ttl {
@@ -138,23 +141,6 @@ fn refresh(call: &Call, form: &Query) -> Result<Value, Denied> {
     check_client(call, form)?;
     let token = form.get("refresh_token").unwrap_or_default();
     let known = call.state.grants().refresh(token).cloned();
-    let user = known.as_ref().map(|known| known.user.as_str());
-    match call.state.faults.strike("oauth2.refresh", None, user) {
-        Some(Effect::RefuseOauth { status, error }) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-            return Err(Denied { status, error, description: "The stand-in was told to refuse.", subtype: None });
-        }
-        Some(Effect::Html { status } | Effect::Empty { status } | Effect::Refuse { status, .. }) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-            return Err(Denied {
-                status,
-                error: "internal_failure".to_owned(),
-                description: "Backend Error",
-                subtype: None,
-            });
-        }
-        _ => {}
-    }
     let known = known.ok_or_else(|| Denied::ended(GrantEnd::Revoked))?;
     if let Some(why) = known.ended {
         return Err(Denied::ended(why));
@@ -162,10 +148,11 @@ fn refresh(call: &Call, form: &Query) -> Result<Value, Denied> {
     let mut grants = call.state.grants();
     let access = grants.add_access(&known.user, &known.scopes);
     let mut body = bearer(&access, grants.access_ttl, &known.scopes);
-    if call.state.options.rotate_refresh_tokens
-        && let Some(fresh) = grants.rotate(token)
-    {
-        body["refresh_token"] = json!(fresh);
+    if let Some(Effect::ShortToken { ms }) = call.effect {
+        grants.shorten(&access, std::time::Duration::from_millis(ms));
+    }
+    if call.state.options.rotate_refresh_tokens || call.effect == Some(Effect::RotateRefreshToken) {
+        body["refresh_token"] = json!(grants.rotate(token));
     }
     let client_id = grants.client.client_id.clone();
     drop(grants);
@@ -207,6 +194,7 @@ fn delegate(call: &Call, form: &Query) -> Result<Value, Denied> {
     })?;
     let mut grants = call.state.grants();
     let access = grants.add_access(user, &scopes);
+    grants.charge(&access, claims["iss"].as_str().unwrap_or_default());
     let mut body = bearer(&access, grants.access_ttl, &scopes);
     if let Some(fields) = body.as_object_mut() {
         fields.remove("scope");

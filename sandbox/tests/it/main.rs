@@ -2,13 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod calendars;
+mod channels;
+mod disorder;
 mod errors;
 mod faults;
+mod google_errors;
 mod harness;
 mod oauth;
 mod push;
+mod pushes;
+mod quota;
 mod recurrence;
 mod resources;
 mod speed;
 mod sync;
+mod tokens;
+mod weather;
 mod writes;
