@@ -161,6 +161,8 @@ class Judge:
             return [] if effect else ["an answer is missing, and no fault was on"]
         if effect in ("html", "empty") and status == exchange["fault"]["status"]:
             return [] if (effect == "empty") == (text == "") else ["not what the fault says"]
+        if effect in ("half_json", "garbage") and status == 200:
+            return [] if self.is_broken(text) else [f"{effect} is JSON"]
         if status == 304:
             return ["304 has a body"] if text else []
         if not exchange["method"].startswith("calendar.") and status < 400:
@@ -179,6 +181,14 @@ class Judge:
         if isinstance(value, dict) and {"nextPageToken", "nextSyncToken"} <= value.keys():
             faults.append("both a page token and a sync token")
         return faults
+
+    @staticmethod
+    def is_broken(text):
+        try:
+            json.loads(text)
+        except ValueError:
+            return True
+        return False
 
     def error(self, exchange):
         oauth = exchange["method"] in ("oauth2.authorize", "oauth2.consent", "oauth2.token", "oauth2.revoke")

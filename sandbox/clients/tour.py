@@ -333,6 +333,8 @@ def free_busy(google):
 
 
 def channels(google):
+    """Opens and stops channels. Returns an address that goes on to take pushes."""
+
     class Receiver(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.send_response(204)
@@ -370,6 +372,7 @@ def channels(google):
     google.call("POST", "channels/stop", {"id": "plain", "resourceId": "other"}, wanted=(404, "notFound"))
     for opened in (plain, listed):
         google.call("POST", "channels/stop", {"id": opened["id"], "resourceId": opened["resourceId"]}, wanted=204)
+    return address
 
 
 def consent(google, **more):
@@ -412,76 +415,140 @@ def sign_in(google):
     exchange(consent(google)["code"], 400, code_verifier="x" * 43)
     google.form("/token", 400, grant_type="password", **client)
     google.form("/token", 400, **client)
-    google.fault(method="oauth2.refresh", times=1, effect={"kind": "refuse_oauth", "status": 400, "error": "invalid_grant"})
-    refresh(tokens["refresh_token"], 400)
     google.form("/revoke", token=tokens["access_token"])
     refresh(tokens["refresh_token"], 400)
     google.form("/revoke", 400, token="made-up")
+    for why, error in (("revoked", "invalid_grant"), ("session", "invalid_grant"), ("account", "invalid_grant"), ("policy", "admin_policy_enforced")):
+        tokens = exchange(consent(google, prompt="consent")["code"])
+        google.control("POST", f"users/{google.owner}/grants/end", {"why": why})
+        expect(refresh(tokens["refresh_token"], 400)["error"], error, f"a grant that ended: {why}")
+    google.control("POST", f"users/{google.owner}/grants/admit")
+    return exchange(consent(google, prompt="consent")["code"])["refresh_token"]
 
 
-# How to try each kind of fault, and whether an answer comes.
+# How to try each kind of fault: what to add to its kind, and what it strikes.
+CALLS, PAGES, READS, WATCHES, PUSHES, TOKENS, GRANTS = "calls", "pages", "reads", "watches", "pushes", "tokens", "grants"
 EFFECTS = {
-    "refuse": ({"status": 403, "reason": "rateLimitExceeded", "domain": "usageLimits"}, True),
-    "refuse_oauth": ({"status": 400, "error": "invalid_grant"}, True),
-    "html": ({"status": 502}, True),
-    "empty": ({"status": 503}, True),
-    "delay": ({"ms": 5}, True),
-    "hang_before": ({}, False),
-    "hang_after": ({}, False),
-    "reset_before": ({}, False),
-    "reset_after": ({}, False),
-    "truncate": ({}, False),
-    "empty_page": ({}, True),
-    "stale": ({}, True),
-    "drop": ({}, True),
-    "twice": ({}, True),
+    "google": ({"error": "rateLimitExceeded"}, CALLS),
+    "refuse": ({"status": 403, "reason": "rateLimitExceeded", "domain": "usageLimits"}, CALLS),
+    "refuse_oauth": ({"status": 400, "error": "invalid_grant"}, TOKENS),
+    "html": ({"status": 502}, CALLS),
+    "empty": ({"status": 503}, CALLS),
+    "delay": ({"ms": 5}, CALLS),
+    "trickle": ({"ms": 20}, CALLS),
+    "hang_before": ({}, CALLS),
+    "hang_after": ({}, CALLS),
+    "reset_before": ({}, CALLS),
+    "reset_after": ({}, CALLS),
+    "truncate": ({}, CALLS),
+    "half_json": ({}, CALLS),
+    "garbage": ({}, CALLS),
+    "short_token": ({"ms": 1}, TOKENS),
+    "rotate_refresh_token": ({}, TOKENS),
+    "empty_page": ({}, PAGES),
+    "repeat_page": ({}, PAGES),
+    "page_loop": ({}, PAGES),
+    "overlap": ({"events": 1}, PAGES),
+    "shuffle": ({}, PAGES),
+    "stale": ({}, PAGES),
+    "lag": ({"calls": 1, "ms": 1}, READS),
+    "sync_first": ({"messages": 1}, WATCHES),
+    "sync_later": ({"ms": 5}, WATCHES),
+    "die_early": ({"messages": 1}, WATCHES),
+    "cap_ttl": ({"seconds": 60}, WATCHES),
+    "drop": ({}, PUSHES),
+    "twice": ({}, PUSHES),
+    "late": ({"ms": 5}, PUSHES),
+    "swap": ({}, PUSHES),
+    "burst": ({"messages": 2}, PUSHES),
+    "gap": ({"numbers": 2}, PUSHES),
+    "not_exists": ({}, PUSHES),
+    "without_expiration": ({}, PUSHES),
+    "forge": ({"forgery": "no_token"}, PUSHES),
+    "end_access_tokens": ({}, GRANTS),
+    "revoke_grant": ({}, GRANTS),
 }
-REFUSALS = [
-    (401, "global", "authError"),
-    (403, "usageLimits", "userRateLimitExceeded"),
-    (403, "usageLimits", "rateLimitExceeded"),
-    (403, "usageLimits", "quotaExceeded"),
-    (403, "usageLimits", "dailyLimitExceeded"),
-    (403, "usageLimits", "variableTermLimitExceeded"),
-    (403, "usageLimits", "accessNotConfigured"),
-    (403, "global", "insufficientPermissions"),
-    (403, "calendar", "forbidden"),
-    (404, "global", "notFound"),
-    (409, "global", "conflict"),
-    (410, "calendar", "updatedMinTooLongAgo"),
-    (412, "global", "conditionNotMet"),
-    (429, "usageLimits", "rateLimitExceeded"),
-    (500, "global", "backendError"),
-    (503, "global", "backendError"),
-]
+SILENT = {"hang_before", "hang_after", "reset_before", "reset_after", "truncate"}
+# Where the stand-in knows the error by another name than Google's reason, and what other reasons to try.
+REFUSALS = [(403, "calendar", "forbidden"), (409, "global", "conflict"), (429, "usageLimits", "rateLimitExceeded")]
 
 
-def faults(google):
-    events = "calendars/primary/events"
-    answer, said = google.send(
-        "POST", "/sandbox/faults", '{"method":"x","effect":{"kind":"?"}}', {"content-type": "application/json"}
-    )
-    expect(answer.status, 422, "an unknown kind of fault")
-    known = set(re.findall(r"`(\w+)`", said.decode().split("expected one of", 1)[1]))
-    expect(known - EFFECTS.keys(), set(), "kinds of faults that the tour does not try")
-    for kind, (more, answers) in EFFECTS.items():
-        for method, verb, body in (("calendar.events.list", "GET", None), ("calendar.events.insert", "POST", timed("Fault", 4, 9))):
-            google.fault(method=method, times=1, effect={"kind": kind, **more})
-            headers = {"authorization": f"Bearer {google.token}", "content-type": "application/json"}
-            try:
-                google.send(verb, f"/calendar/v3/{events}", body and json.dumps(body), headers, timeout=2 if not answers else 20)
-            except Lost:
-                expect(answers, False, f"an answer in spite of {kind}")
-            else:
-                expect(answers, True, f"no answer because of {kind}")
-    for status, domain, reason in REFUSALS:
+def names(google, effect):
+    """The names that the stand-in knows in this place, as it tells whoever gives a wrong one."""
+    body = json.dumps({"method": "calendar.events.list", "effect": effect})
+    answer, said = google.send("POST", "/sandbox/faults", body, {"content-type": "application/json"})
+    expect(answer.status, 422, "an unknown name")
+    return set(re.findall(r"`(\w+)`", said.decode().split("expected one of", 1)[1]))
+
+
+def faults(google, address, refresh_token):
+    known = names(google, {"kind": "?"})
+    expect(known ^ EFFECTS.keys(), set(), "kinds of faults that the tour does not try, or that are gone")
+    for number, (kind, (more, strikes)) in enumerate(EFFECTS.items()):
+        strike(google, {"kind": kind, **more}, strikes, f"fault-{number}", address, refresh_token)
+    for error in names(google, {"kind": "google", "error": "?"}):
         for retry_after in ({}, {"retry_after_s": 1}):
-            google.fault(method="calendar.events.list", times=1,
-                         effect={"kind": "refuse", "status": status, "domain": domain, "reason": reason, **retry_after})  # fmt: skip
-            google.call("GET", events, wanted=(status, reason))
-    google.control("PUT", "down", {"down": True})
-    google.send("GET", f"/calendar/v3/{events}", headers={"authorization": f"Bearer {google.token}"})
+            google.fault(method="calendar.events.list", times=1, effect={"kind": "google", "error": error, **retry_after})
+            answer, said = send(google, "GET", "events")
+            expect(answer.status >= 400, True, f"{error}: {answer.status} {said[:100]}")
+    for status, domain, reason in REFUSALS:
+        refuse = {"kind": "refuse", "status": status, "domain": domain, "reason": reason}
+        google.fault(method="calendar.events.list", times=1, effect=refuse)
+        google.call("GET", "calendars/primary/events", wanted=(status, reason))
+    for outage in ("html", "reset"):
+        google.control("PUT", "down", {"down": True, "outage": outage})
+        try:
+            send(google, "GET", "events")
+        except Lost:
+            expect(outage, "reset", "no answer")
     google.control("DELETE", "faults")
+
+
+def send(google, verb, path, body=None, timeout=20):
+    """A call whose answer may be anything."""
+    headers = {"authorization": f"Bearer {google.token}", "content-type": "application/json"}
+    return google.send(verb, f"/calendar/v3/calendars/primary/{path}", body and json.dumps(body), headers, timeout)
+
+
+def strike(google, effect, strikes, name, address, refresh_token):
+    kind = effect["kind"]
+    arm = lambda method: google.fault(method=method, times=1, effect=effect)
+    if strikes == CALLS:
+        for method, verb, body in (("list", "GET", None), ("insert", "POST", timed("Fault", 4, 9))):
+            arm(f"calendar.events.{method}")
+            try:
+                send(google, verb, "events", body, 2 if kind in SILENT else 20)
+            except Lost:
+                expect(kind in SILENT, True, f"an answer in spite of {kind}")
+            else:
+                expect(kind in SILENT, False, f"no answer because of {kind}")
+    elif strikes in (PAGES, READS):
+        token = pages(google, "calendars/primary/events")[1]["nextSyncToken"]
+        event = google.call("POST", "calendars/primary/events", timed("New", 6, 16))["id"]
+        for query in ({"maxResults": 4}, {"syncToken": token}):
+            arm("calendar.events.list")
+            first = google.call("GET", "calendars/primary/events", **query)
+            if "nextPageToken" in first:
+                google.call("GET", "calendars/primary/events", **query, pageToken=first["nextPageToken"])
+        if strikes == READS:
+            arm("calendar.events.get")
+            send(google, "GET", f"events/{event}")
+    elif strikes == WATCHES:
+        arm("calendar.events.watch")
+        body = {"id": name, "type": "web_hook", "address": address}
+        google.call("POST", "calendars/primary/events/watch", body)
+    elif strikes == PUSHES:
+        arm("push")
+        google.call("POST", "calendars/primary/events", timed("Pushed", 6, 17))
+    elif strikes == TOKENS:
+        arm("oauth2.refresh")
+        client = {key: google.facts[key] for key in ("client_id", "client_secret")}
+        wanted = 400 if kind == "refuse_oauth" else 200
+        fields = {"grant_type": "refresh_token", "refresh_token": refresh_token[0], **client}
+        refresh_token[0] = google.form("/token", wanted, **fields).get("refresh_token", refresh_token[0])
+    else:
+        arm("calendar.events.list")
+        google.call("GET", "calendars/primary/events", wanted=(401, "authError"))
 
 
 def main(line):
@@ -492,9 +559,9 @@ def main(line):
     strictness(google)
     roles_and_calendars(google, spa)
     free_busy(google)
-    channels(google)
-    sign_in(google)
-    faults(google)
+    address = channels(google)
+    refresh_token = sign_in(google)
+    faults(google, address, [refresh_token])
     print("tour: every method, kind of event, page, role, refusal and fault was asked for")
 
 

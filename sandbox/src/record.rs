@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
-use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Frame, SizeHint};
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
@@ -46,7 +47,7 @@ impl Recorder {
 
     /// Serves a request by `serve`, and writes down what came and what went.
     pub(crate) async fn run<F: Future<Output = Response>>(
-        &self,
+        self: Arc<Self>,
         method: &'static str,
         request: Request,
         serve: impl FnOnce(Request) -> F,
@@ -67,20 +68,14 @@ impl Recorder {
         let aborted = response.extensions().get::<Aborted>().is_some();
         let effect = response.extensions().get::<Effect>().cloned();
         let (parts, body) = response.into_parts();
-        let (answer, cut) = read(body).await;
         exchange["status"] = json!(if aborted { 0 } else { parts.status.as_u16() });
         exchange["answerHeaders"] = headers(&parts.headers);
-        exchange["answer"] = masked(&answer);
-        exchange["cut"] = json!(cut);
         exchange["fault"] = json!(effect);
-        self.write(&exchange);
-        let body = if cut {
-            let broken = io::Error::from(io::ErrorKind::ConnectionReset);
-            Body::from_stream(stream::iter([Ok(answer), Err(broken)]))
-        } else {
-            Body::from(answer)
-        };
-        Response::from_parts(parts, body)
+        let mut passed = Passed { recorder: self, body, answer: BytesMut::new(), exchange: Some(exchange) };
+        if passed.body.is_end_stream() {
+            passed.end(false);
+        }
+        Response::from_parts(parts, Body::new(passed))
     }
 
     fn write(&self, exchange: &Value) {
@@ -97,18 +92,63 @@ fn headers(given: &HeaderMap) -> Value {
     HEADERS.iter().filter_map(|name| Some((name.to_string(), json!(text(name)?)))).collect()
 }
 
-/// The whole body, or what came of it before it broke.
-async fn read(mut body: Body) -> (Bytes, bool) {
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        match frame.map(|frame: hyper::body::Frame<Bytes>| frame.into_data()) {
-            Ok(Ok(data)) => whole.extend_from_slice(&data),
-            // Trailers.
-            Ok(Err(_)) => {}
-            Err(_) => return (whole.freeze(), true),
+/// An answer on its way. What has passed is written down when it has passed whole, or breaks off.
+struct Passed {
+    recorder: Arc<Recorder>,
+    body: Body,
+    answer: BytesMut,
+    /// `None` once it is written.
+    exchange: Option<Value>,
+}
+
+impl Passed {
+    fn end(&mut self, cut: bool) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange["answer"] = masked(&self.answer);
+            exchange["cut"] = json!(cut);
+            self.recorder.write(&exchange);
         }
     }
-    (whole.freeze(), false)
+}
+
+impl hyper::body::Body for Passed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.answer.extend_from_slice(data);
+                }
+                // Before the client has the last of it, so that nobody looks for it too early.
+                if self.body.is_end_stream() {
+                    self.end(false);
+                }
+            }
+            Some(Err(_)) => self.end(true),
+            None => self.end(false),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        self.end(true);
+    }
 }
 
 /// A body or query as text, without its secrets.

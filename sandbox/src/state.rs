@@ -82,7 +82,7 @@ pub(crate) struct Shared {
     pub(crate) quotas: Quotas,
     pub(crate) channels: Channels,
     pub(crate) sealer: Sealer,
-    pub(crate) recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     model: Mutex<Model>,
@@ -101,7 +101,7 @@ impl std::ops::Deref for AppState {
 
 impl AppState {
     pub(crate) fn new(options: Options, address: SocketAddr) -> io::Result<Self> {
-        let recorder = options.record.as_deref().map(Recorder::open).transpose()?;
+        let recorder = options.record.as_deref().map(Recorder::open).transpose()?.map(Arc::new);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         Ok(Self(Arc::new(Shared {

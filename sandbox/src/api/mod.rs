@@ -157,7 +157,7 @@ async fn recorded(
     request: Request,
 ) -> Response {
     let serve = |request| dispatch::run(state.clone(), method, path, request);
-    match &state.recorder {
+    match state.recorder.clone() {
         Some(recorder) => recorder.run(method.id, request, serve).await,
         None => serve(request).await,
     }

@@ -75,7 +75,7 @@ impl Calendar {
     pub(crate) fn patch(&mut self, id: &str, patch: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
         let current = self.find(id).ok_or_else(Refusal::not_found)?;
         if self.is_purged(id) {
-            return Err(Refusal::new(403, "calendar", "forbidden", "Forbidden"));
+            return Err(Refusal::new(403, "global", "forbidden", "Forbidden"));
         }
         check(&current, write)?;
         if is_cancelled(patch) {
@@ -94,7 +94,7 @@ impl Calendar {
     pub(crate) fn update(&mut self, id: &str, body: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
         let current = self.find(id).ok_or_else(Refusal::not_found)?;
         if self.is_purged(id) {
-            return Err(Refusal::new(403, "calendar", "forbidden", "Forbidden"));
+            return Err(Refusal::new(403, "global", "forbidden", "Forbidden"));
         }
         check(&current, write)?;
         if is_cancelled(body) {

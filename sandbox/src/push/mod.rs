@@ -105,6 +105,11 @@ impl Channels {
         self.end(|channel| channel.user == user);
     }
 
+    /// Ends the channels of a calendar that one user, or anybody, has opened.
+    pub(crate) fn stop_all_for(&self, calendar: &str, user: Option<&str>) {
+        self.end(|channel| channel.calendar == calendar && user.is_none_or(|user| channel.user == user));
+    }
+
     /// Ends the channels for which `ends` holds, without a word to anybody. Returns how many.
     pub(crate) fn end(&self, ends: impl Fn(&Channel) -> bool) -> usize {
         let gone: Vec<Live> = {
