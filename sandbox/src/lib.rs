@@ -36,6 +36,7 @@ pub use state::Call;
 use state::AppState;
 
 /// How a stand-in runs.
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where it listens; a loopback address, port 0 for any free one.
@@ -50,8 +51,6 @@ pub struct Options {
     pub access_token_ttl: Duration,
     /// How long refresh tokens live, where users grant access for a time only.
     pub refresh_token_ttl: Option<Duration>,
-    /// Whether each refresh gives a new refresh token and ends the old one, which Google does not do.
-    pub rotate_refresh_tokens: bool,
     /// Whether parameters and fields that Google's discovery document does not know, or gives another type, are refused.
     pub strict: bool,
     /// Decides the order of lists, which means nothing and is never that of the writes.
@@ -71,7 +70,6 @@ impl Default for Options {
             allow_http_push: true,
             access_token_ttl: Duration::from_hours(1),
             refresh_token_ttl: None,
-            rotate_refresh_tokens: false,
             strict: true,
             order_seed: 0,
             full_tombstones: false,

@@ -66,7 +66,7 @@ impl Query {
     pub(crate) fn shape(&self, left_out: &[&str], defaults: &[(&str, &str)]) -> String {
         let matters = |(name, value): &(&str, &str)| !left_out.contains(name) && !defaults.contains(&(*name, *value));
         let mut pairs: Vec<_> = self.pairs().filter(matters).collect();
-        pairs.sort();
+        pairs.sort_unstable();
         form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
     }
 }

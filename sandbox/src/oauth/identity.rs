@@ -1,4 +1,4 @@
-//! Who a user is: id tokens, the keys that sign them, and the OpenID configuration.
+//! Who a user is: id tokens, the keys that sign them, and where everything is.
 
 use std::sync::LazyLock;
 

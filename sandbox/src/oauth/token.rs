@@ -151,7 +151,7 @@ fn refresh(call: &Call, form: &Query) -> Result<Value, Denied> {
     if let Some(Effect::ShortToken { ms }) = call.effect {
         grants.shorten(&access, std::time::Duration::from_millis(ms));
     }
-    if call.state.options.rotate_refresh_tokens || call.effect == Some(Effect::RotateRefreshToken) {
+    if call.effect == Some(Effect::RotateRefreshToken) {
         body["refresh_token"] = json!(grants.rotate(token));
     }
     let client_id = grants.client.client_id.clone();
@@ -176,7 +176,7 @@ fn delegate(call: &Call, form: &Query) -> Result<Value, Denied> {
         matches!((issued, expires), (Some(iat), Some(exp)) if exp > clock::now().timestamp() && exp - iat <= 3600);
     let meant =
         claims["aud"].as_str().is_some_and(|aud| aud == TOKEN_URL || aud == format!("{}/token", call.state.root()));
-    let issuer = claims["iss"].as_str().filter(|issuer| !issuer.is_empty()).ok_or_else(invalid)?;
+    let account = claims["iss"].as_str().filter(|account| !account.is_empty()).ok_or_else(invalid)?;
     if !timely || !meant {
         return Err(invalid());
     }
@@ -184,9 +184,9 @@ fn delegate(call: &Call, form: &Query) -> Result<Value, Denied> {
         claims["scope"].as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     let user = match claims["sub"].as_str() {
         Some(user) => call.state.model().users.contains_key(user).then_some(user),
-        None => issuer.ends_with(SERVICE_ACCOUNTS).then(|| {
-            call.state.model().add_user(issuer, issuer);
-            issuer
+        None => account.ends_with(SERVICE_ACCOUNTS).then(|| {
+            call.state.model().add_user(account, account);
+            account
         }),
     };
     let user = user.ok_or_else(|| {

@@ -116,8 +116,8 @@ async fn what_no_document_knows_is_refused_unless_the_stand_in_is_lenient() {
 
 #[tokio::test]
 async fn every_exchange_can_be_recorded_and_no_token_is() {
-    let folder = std::env::temp_dir().join(format!("slotd-record-{}", uuid::Uuid::new_v4()));
-    let options = Options { record: Some(folder.clone()), ..Options::default() };
+    let file = std::env::temp_dir().join(format!("slotd-record-{}", std::process::id()));
+    let options = Options { record: Some(file.clone()), ..Options::default() };
     let google = Google::with(options, Vec::new()).await;
     google.insert(timed("Cut", 4, 9)).await;
     google.sandbox.faults().add(Fault::once("calendar.events.list", Effect::Truncate));
@@ -129,8 +129,8 @@ async fn every_exchange_can_be_recorded_and_no_token_is() {
     assert!(google.try_send(Method::GET, path, &[("authorization", &bearer)], "").await.is_none());
     google.try_send(Method::POST, "/revoke", &[], &format!("token={}", google.token)).await.unwrap();
 
-    let text = std::fs::read_to_string(&folder).unwrap();
-    std::fs::remove_file(&folder).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
     assert!(!text.contains(&google.token));
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let seen: Vec<_> =
