@@ -12,17 +12,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
 installed=$top/target/clients
 mkdir -p "$installed/node"
-"$top/tools/need" 'python3 -c "import ensurepip, venv"' python3-venv
 "$top/tools/need" 'node --version && npm --version' nodejs npm
 
 (
     # Two runs at once must not both install.
     flock 9
-    if ! cmp -s "$here/requirements.txt" "$installed/python/requirements.txt"; then
-        python3 -m venv --clear "$installed/python"
-        "$installed/python/bin/pip" --quiet --disable-pip-version-check install --requirement "$here/requirements.txt"
-        cp "$here/requirements.txt" "$installed/python/requirements.txt"
-    fi
     if ! cmp -s "$here/package-lock.json" "$installed/node/installed.json"; then
         cp "$here/package.json" "$here/package-lock.json" "$installed/node/"
         npm --prefix "$installed/node" ci --silent --no-audit --no-fund
@@ -51,5 +45,5 @@ elif [ $# -ne 3 ]; then
     exit 2
 fi
 
-"$installed/python/bin/python" "$here/check.py" "$@"
+"$here/python" check.py "$@"
 NODE_PATH=$installed/node/node_modules node "$here/check.cjs" "$@"

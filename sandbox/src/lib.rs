@@ -15,6 +15,7 @@ mod owner;
 pub mod page;
 mod push;
 mod quota;
+mod record;
 mod refusal;
 mod server;
 mod state;
@@ -22,11 +23,12 @@ mod tokens;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use faults::{Effect, Fault, Faults, GoogleError, Listed, Outage, RefusedFault, Shape, Weather};
 pub use model::{NewCalendar, RefusedEvents, Role};
-pub use oauth::ClientCredentials;
+pub use oauth::{ClientCredentials, GrantEnd};
 pub use push::{Forgery, NoChannel, OpenChannel, Push};
 pub use quota::{Limits, Quotas, RefusedLimits, Usage, Used};
 pub use state::Call;
@@ -34,6 +36,7 @@ pub use state::Call;
 use state::AppState;
 
 /// How a stand-in runs.
+#[expect(clippy::struct_excessive_bools, reason = "switches that have nothing to do with each other")]
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where it listens; a loopback address, port 0 for any free one.
@@ -46,6 +49,16 @@ pub struct Options {
     pub allow_http_push: bool,
     /// How long access tokens live.
     pub access_token_ttl: Duration,
+    /// How long refresh tokens live, where users grant access for a time only.
+    pub refresh_token_ttl: Option<Duration>,
+    /// Whether parameters and fields that Google's discovery document does not know, or gives another type, are refused.
+    pub strict: bool,
+    /// Decides the order of lists, which means nothing and is never that of the writes.
+    pub order_seed: u64,
+    /// Whether incremental lists show deleted events with their details, as Google sometimes does.
+    pub full_tombstones: bool,
+    /// A file to which every exchange with Google's methods is added as a line of JSON, tokens masked.
+    pub record: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -56,6 +69,11 @@ impl Default for Options {
             push_delay: Duration::ZERO,
             allow_http_push: true,
             access_token_ttl: Duration::from_hours(1),
+            refresh_token_ttl: None,
+            strict: true,
+            order_seed: 0,
+            full_tombstones: false,
+            record: None,
         }
     }
 }
@@ -70,10 +88,10 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// When the address is not a loopback address, or cannot be listened on.
+    /// When the address is not a loopback address, or cannot be listened on, or the file for records cannot be written.
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = server::listen(options.bind).await?;
-        let state = AppState::new(options, listener.local_addr()?);
+        let state = AppState::new(options, listener.local_addr()?)?;
         state.tasks.spawn(server::serve(state.clone(), listener));
         Ok(Self { state })
     }
@@ -103,6 +121,17 @@ impl Sandbox {
     #[must_use]
     pub fn client(&self) -> ClientCredentials {
         self.state.grants().client.clone()
+    }
+
+    /// Ends a user's grants; whoever refreshes a token is told why. The user's channels end too.
+    pub fn end_grants(&self, email: &str, why: GrantEnd) {
+        self.state.end_grants(email, why);
+    }
+
+    /// Allows the app again for a user whose organisation did not ([`GrantEnd::Policy`]). Returns whether it did not.
+    #[must_use]
+    pub fn admit(&self, email: &str) -> bool {
+        self.state.grants().admit(email)
     }
 
     /// Switches faults.

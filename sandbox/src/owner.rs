@@ -7,7 +7,8 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::model::{NewCalendar, RefusedEvents, Role, parse_zone};
+use crate::model::{Calendar, Model, NewCalendar, RefusedEvents, Role, parse_zone};
+use crate::oauth::GrantEnd;
 use crate::state::AppState;
 use crate::{Sandbox, api};
 
@@ -63,6 +64,13 @@ impl Sandbox {
         self.state().arrange(|model| model.hide(email, calendar, hidden))
     }
 
+    /// Empties a calendar's trash: what is deleted there cannot be brought back, and its ids stay taken. Returns whether
+    /// there is such a calendar.
+    #[must_use]
+    pub fn empty_trash(&self, calendar: &str) -> bool {
+        self.state().empty_trash(calendar)
+    }
+
     /// Deletes a calendar with its events for everybody. Returns whether it could be deleted: primary calendars cannot.
     #[must_use]
     pub fn delete_calendar(&self, calendar: &str) -> bool {
@@ -71,6 +79,11 @@ impl Sandbox {
 }
 
 impl AppState {
+    pub(crate) fn end_grants(&self, email: &str, why: GrantEnd) {
+        self.grants().end(email, why);
+        self.channels.stop_all_of(email);
+    }
+
     fn add_calendar(&self, owner: &str, calendar: NewCalendar) -> Result<String, RefusedEvents> {
         self.arrange(|model| model.add_calendar(owner, calendar))
     }
@@ -107,6 +120,10 @@ impl AppState {
         true
     }
 
+    fn empty_trash(&self, calendar: &str) -> bool {
+        self.model().calendars.get_mut(calendar).map(Calendar::empty_trash).is_some()
+    }
+
     fn delete_calendar(&self, calendar: &str) -> bool {
         let deleted = self.arrange(|model| model.delete_calendar(calendar));
         if deleted {
@@ -116,7 +133,7 @@ impl AppState {
     }
 
     /// Changes who sees which calendars, and tells everybody who watches a list that has become another.
-    fn arrange<T>(&self, change: impl FnOnce(&mut crate::model::Model) -> T) -> T {
+    fn arrange<T>(&self, change: impl FnOnce(&mut Model) -> T) -> T {
         let mut model = self.model();
         let revisions: Vec<u64> = model.users.values().map(|user| user.list_revision).collect();
         let done = change(&mut model);
@@ -132,8 +149,12 @@ impl AppState {
 /// Routes below `/sandbox` that change calendars as a whole.
 pub(crate) fn routes(state: AppState) -> Router {
     Router::new()
+        .route("/sandbox/users", post(add_user))
+        .route("/sandbox/users/{user}/grants/end", post(end_grants))
+        .route("/sandbox/users/{user}/grants/admit", post(admit))
         .route("/sandbox/calendars", post(add))
         .route("/sandbox/calendars/{calendar}", patch(change).delete(remove))
+        .route("/sandbox/calendars/{calendar}/empty-trash", post(empty_trash))
         .route("/sandbox/calendars/{calendar}/roles/{user}", put(set_role).delete(remove_role))
         .route("/sandbox/users/{user}/calendars/{calendar}", put(set_entry).delete(remove_entry))
         .with_state(state)
@@ -142,6 +163,38 @@ pub(crate) fn routes(state: AppState) -> Router {
 /// 204, or 404 where there is nothing of that name.
 fn answer(done: bool) -> StatusCode {
     if done { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddedUser {
+    email: String,
+    name: String,
+}
+
+/// Makes a user; the answer has a token for scripts.
+async fn add_user(State(state): State<AppState>, Json(wanted): Json<AddedUser>) -> (StatusCode, Json<Value>) {
+    state.model().add_user(&wanted.email, &wanted.name);
+    (StatusCode::CREATED, Json(json!({ "token": state.bearer_token(&wanted.email) })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WantedEnd {
+    why: GrantEnd,
+}
+
+async fn end_grants(
+    State(state): State<AppState>,
+    Path(user): Path<String>,
+    Json(wanted): Json<WantedEnd>,
+) -> StatusCode {
+    state.end_grants(&user, wanted.why);
+    StatusCode::NO_CONTENT
+}
+
+async fn admit(State(state): State<AppState>, Path(user): Path<String>) -> StatusCode {
+    answer(state.grants().admit(&user))
 }
 
 #[derive(Deserialize)]
@@ -185,6 +238,10 @@ async fn change(
 
 async fn remove(State(state): State<AppState>, Path(calendar): Path<String>) -> StatusCode {
     answer(state.delete_calendar(&calendar))
+}
+
+async fn empty_trash(State(state): State<AppState>, Path(calendar): Path<String>) -> StatusCode {
+    answer(state.empty_trash(&calendar))
 }
 
 #[derive(Deserialize)]

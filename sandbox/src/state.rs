@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,7 @@ use crate::model::{Calendar, Model, Role};
 use crate::oauth::Grants;
 use crate::push::Channels;
 use crate::quota::Quotas;
+use crate::record::Recorder;
 use crate::refusal::Refusal;
 use crate::tokens::Sealer;
 
@@ -80,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) quotas: Quotas,
     pub(crate) channels: Channels,
     pub(crate) sealer: Sealer,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     model: Mutex<Model>,
@@ -97,23 +100,25 @@ impl std::ops::Deref for AppState {
 }
 
 impl AppState {
-    pub(crate) fn new(options: Options, address: SocketAddr) -> Self {
+    pub(crate) fn new(options: Options, address: SocketAddr) -> io::Result<Self> {
+        let recorder = options.record.as_deref().map(Recorder::open).transpose()?.map(Arc::new);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Shared {
+            recorder,
             faults: Faults::default(),
             quotas: Quotas::default(),
             channels: Channels::default(),
             sealer: Sealer::default(),
-            model: Mutex::default(),
-            grants: Mutex::new(Grants::new(options.access_token_ttl)),
+            model: Mutex::new(Model::new(options.order_seed)),
+            grants: Mutex::new(Grants::new(options.access_token_ttl, options.refresh_token_ttl)),
             calls: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES_MAX),
             options,
             address,
             stop,
             tasks,
-        }))
+        })))
     }
 
     /// Where the stand-in answers, without a trailing slash.

@@ -23,6 +23,12 @@ pub(super) struct Arguments {
     /// Let every consent pass without asking
     #[arg(long)]
     auto_approve: bool,
+    /// Also accept parameters and fields that Google's discovery document does not know
+    #[arg(long)]
+    lenient: bool,
+    /// Add every exchange with Google's methods to this file, a line of JSON each; tokens are masked
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Print one JSON line for scripts
     #[arg(long)]
     json: bool,
@@ -81,7 +87,13 @@ pub(super) fn load(
 pub(super) async fn run(config: &Config, arguments: Arguments) -> anyhow::Result<ExitCode> {
     start_logs(config)?;
     let bind = SocketAddr::from(([127, 0, 0, 1], arguments.port));
-    let options = Options { bind, auto_approve: arguments.auto_approve, ..Options::default() };
+    let options = Options {
+        bind,
+        auto_approve: arguments.auto_approve,
+        strict: !arguments.lenient,
+        record: arguments.record.clone(),
+        ..Options::default()
+    };
     let sandbox = Sandbox::start(options).await.with_context(|| format!("cannot listen on {bind}"))?;
     sandbox.add_user(OWNER, "Owner");
     let loaded = load(&sandbox, OWNER, &arguments.ics, "UTC")?;

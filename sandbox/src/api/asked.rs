@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Call;
 use super::disorder::NextPage;
 use crate::faults::Effect;
-use crate::model::{Calendar, Record, Window, digest, instances_of, resolve};
+use crate::model::{Calendar, Place, Record, Role, View, Window, digest, instances_of, resolve};
 use crate::refusal::Refusal;
 
 /// Parameters that neither a page nor a sync token depends on.
@@ -20,6 +20,10 @@ const FREE_OF_SYNC: &[&str] = &["syncToken", "timeMin", "timeMax", "updatedMin"]
 /// Parameters that cannot be given along with a sync token.
 const NOT_WITH_SYNC: &[&str] =
     &["iCalUID", "privateExtendedProperty", "q", "sharedExtendedProperty", "timeMin", "timeMax", "updatedMin"];
+
+/// Values that mean the same as nothing.
+const DEFAULTS: &[(&str, &str)] =
+    &[("showDeleted", "false"), ("showHiddenInvitations", "false"), ("singleEvents", "false")];
 
 /// Parameters that depend on what is in an event.
 const LOOK_INSIDE: &[&str] = &["eventTypes", "iCalUID", "privateExtendedProperty", "q", "sharedExtendedProperty"];
@@ -38,20 +42,22 @@ pub(super) struct SyncPoint {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PagePoint {
     pub(super) upto: u64,
-    pub(super) last: Last,
+    /// The last entry by the order of the pass.
+    pub(super) last: Place,
+    /// Whether the pass has an order of its own.
+    pub(super) shuffled: bool,
 }
 
-/// The last entry of a page, by the order of its pass.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Last {
-    Revision(u64),
-    Sorted(i64, String),
+/// What lies before every event.
+pub(super) fn first_place() -> Place {
+    (i64::MIN, String::new())
 }
 
 /// In what order events are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    Revision,
+    /// Google's own, of which nothing is promised.
+    Any,
     Start,
     Updated,
 }
@@ -59,6 +65,7 @@ pub(super) enum Order {
 /// A query for a list of events.
 pub(super) struct Asked<'a> {
     call: &'a Call,
+    role: Role,
     /// What the caller's tokens are bound to.
     sync_binding: String,
     page_binding: String,
@@ -74,17 +81,17 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn read(call: &'a Call) -> Result<Self, Refusal> {
+    pub(super) fn read(call: &'a Call, role: Role) -> Result<Self, Refusal> {
         let query = &call.query;
         let calendar = resolve(call.user(), call.calendar());
         let free_of_sync: Vec<&str> = FREE.iter().chain(FREE_OF_SYNC).copied().collect();
-        let sync_binding = digest(&["sync", call.user(), calendar, &query.shape(&free_of_sync)]);
-        let page_binding = digest(&["page", call.user(), calendar, &query.shape(FREE)]);
+        let sync_binding = digest(&["sync", call.user(), calendar, &query.shape(&free_of_sync, DEFAULTS)]);
+        let page_binding = digest(&["page", call.user(), calendar, &query.shape(FREE, DEFAULTS)]);
         let single = query.flag("singleEvents")?.unwrap_or(false);
         let named_order = query.has("orderBy");
         let order = match query.get("orderBy") {
             None | Some("startTime") if single => Order::Start,
-            None => Order::Revision,
+            None => Order::Any,
             Some("updated") => Order::Updated,
             Some("startTime") => {
                 return Err(Refusal::bad_request("The requested ordering is not available for the particular query."));
@@ -113,6 +120,7 @@ impl<'a> Asked<'a> {
         let page = call.open_page(&page_binding)?;
         Ok(Self {
             call,
+            role,
             sync_binding,
             page_binding,
             single,
@@ -132,6 +140,11 @@ impl<'a> Asked<'a> {
         self.since.as_ref().is_some_and(|since| since.epoch != epoch)
     }
 
+    /// What lies just before the asked page.
+    pub(super) fn page_start(&self) -> Place {
+        self.page.as_ref().map_or_else(first_place, |page| page.last.clone())
+    }
+
     /// The revision that the caller is known to have seen, or to have begun a pass at.
     pub(super) fn least_revision(&self) -> u64 {
         let since = self.since.as_ref().map_or(0, |since| since.revision);
@@ -147,20 +160,25 @@ impl<'a> Asked<'a> {
         self.call.query.has("orderBy")
     }
 
-    /// Where the pass begins.
-    pub(super) fn first(&self, upto: u64, shuffled: bool) -> Last {
-        match self.order {
-            Order::Revision if !shuffled => Last::Revision(upto + 1),
-            _ => Last::Sorted(i64::MIN, String::new()),
-        }
+    /// Whether the pass is one in an order of its own, as its first page was struck.
+    pub(super) fn is_shuffled(&self) -> bool {
+        let begun = match &self.page {
+            Some(page) => page.shuffled,
+            None => self.effect() == Some(&Effect::Shuffle),
+        };
+        self.order == Order::Any && begun
     }
 
     /// The token with which an answer ends: for the next page, else for the next sync.
-    pub(super) fn token(&self, upto: u64, epoch: u64, next: Option<NextPage<Last>>) -> Option<(&'static str, String)> {
+    pub(super) fn token(&self, upto: u64, epoch: u64, next: Option<NextPage<Place>>) -> Option<(&'static str, String)> {
         let sealer = &self.call.state.sealer;
         match next {
             Some(NextPage { number, last }) => {
-                let token = self.call.seal_page(&self.page_binding, number, &PagePoint { upto, last });
+                let token = self.call.seal_page(
+                    &self.page_binding,
+                    number,
+                    &PagePoint { upto, last, shuffled: self.is_shuffled() },
+                );
                 Some(("nextPageToken", token))
             }
             None if self.has_named_order() => None,
@@ -178,6 +196,9 @@ impl<'a> Asked<'a> {
                 return false;
             }
         }
+        if calendar.is_purged(&record.id) && self.since.is_none() {
+            return false;
+        }
         if self.updated_min.is_some_and(|least| record.updated < least) {
             return false;
         }
@@ -187,21 +208,24 @@ impl<'a> Asked<'a> {
 
     fn fits(&self, record: &Record) -> bool {
         let query = &self.call.query;
-        let body = record.body();
+        // Nobody finds an event by what is hidden from them.
+        let view = View { role: self.role, zone: None, attendees_max: None, deleted_details: true };
+        let body = record.show(view);
         let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default();
         let has = |kind: &str, pair: &str| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             body.get("extendedProperties").is_some_and(|all| all[kind][key] == value)
         };
         let mentions = |words: &str| {
-            let text = ["summary", "description", "location"].map(|field| text(field).to_lowercase()).join("\n");
+            let text = searched(&body).join("\n").to_lowercase();
             words.to_lowercase().split_whitespace().all(|word| text.contains(word))
         };
         let mut kinds = query.all("eventTypes").peekable();
         // A tombstone without details may have been of any type.
         let kind_fits = kinds.peek().is_none() || record.cancelled || kinds.any(|kind| kind == text("eventType"));
         // A deleted series is none of the instances that are asked for.
-        let deleted_series = self.single && self.since.is_none() && record.cancelled && body.contains_key("recurrence");
+        let deleted_series =
+            self.single && self.since.is_none() && record.cancelled && body.get("recurrence").is_some();
         kind_fits
             && !deleted_series
             && query.get("iCalUID").is_none_or(|uid| text("iCalUID") == uid)
@@ -224,4 +248,15 @@ impl<'a> Asked<'a> {
             None => record.overlaps(self.window, calendar.zone),
         }
     }
+}
+
+/// The texts of an event that `q` looks at.
+fn searched(body: &Value) -> Vec<&str> {
+    let people = [body.get("organizer"), body.get("creator")].into_iter().flatten();
+    let people = people.chain(body.get("attendees").and_then(Value::as_array).into_iter().flatten());
+    let names = people.flat_map(|person| [person.get("displayName"), person.get("email")]);
+    let place = &body["workingLocationProperties"];
+    let places = [&place["customLocation"]["label"], &place["officeLocation"]["label"]].map(Some);
+    let own = ["summary", "description", "location"].map(|field| body.get(field));
+    names.chain(places).chain(own).flatten().filter_map(Value::as_str).collect()
 }

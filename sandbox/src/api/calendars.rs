@@ -77,8 +77,8 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         Some(_) => return Err(Refusal::parameter("minAccessRole", "Invalid value for minAccessRole.")),
     };
     let free_of_sync: Vec<&str> = FREE.iter().chain(FREE_OF_SYNC).copied().collect();
-    let sync_binding = digest(&["calendarList/sync", call.user(), &query.shape(&free_of_sync)]);
-    let page_binding = digest(&["calendarList/page", call.user(), &query.shape(FREE)]);
+    let sync_binding = digest(&["calendarList/sync", call.user(), &query.shape(&free_of_sync, &[])]);
+    let page_binding = digest(&["calendarList/page", call.user(), &query.shape(FREE, &[])]);
     let epoch = call.state.faults.token_epoch(TOKENS);
     let since = match query.get("syncToken") {
         Some(token) => {
@@ -95,7 +95,6 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         }
         None => None,
     };
-    // A page token holds the pass's revision and the last calendar shown.
     let page: Option<PagePoint> = call.open_page(&page_binding)?;
 
     let model = call.state.model();

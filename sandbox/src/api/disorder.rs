@@ -4,9 +4,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Call;
-use super::asked::{Asked, Last, Order, PagePoint};
 use crate::faults::Effect;
-use crate::model::Record;
+use crate::model::{Place, Record};
 
 /// The number of the page after this one, and the place in the pass that it begins after.
 #[derive(Clone, Debug)]
@@ -15,20 +14,11 @@ pub(super) struct NextPage<P> {
     pub(super) last: P,
 }
 
-/// Whether the pass is one in no order, as its first page was struck.
-pub(super) fn is_shuffled(asked: &Asked) -> bool {
-    let begun = match &asked.page {
-        Some(PagePoint { last, .. }) => matches!(last, Last::Sorted(..)),
-        None => asked.effect() == Some(&Effect::Shuffle),
-    };
-    asked.order == Order::Revision && begun
-}
-
 /// An event's place in a pass in no order: the same for all pages of the pass.
-pub(super) fn shuffled(upto: u64, record: &Record) -> Last {
+pub(super) fn shuffled(upto: u64, record: &Record) -> Place {
     let hash = Sha256::new().chain_update(upto.to_be_bytes()).chain_update(record.id.as_bytes()).finalize();
     let place = hash.iter().take(8).fold(0_i64, |place, byte| (place << 8) | i64::from(*byte));
-    Last::Sorted(place, record.id.clone())
+    (place, record.id.clone())
 }
 
 /// The page as the fault that has struck the call leaves it: its items, and where the next one begins. The pass begins

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::fields::Mask;
 use super::meddling::{Aborted, distort, interfere};
 use super::seen::Seen;
-use super::{Method, Query, SCOPE_PREFIX};
+use super::{Method, Query, SCOPE_PREFIX, strict};
 use crate::clock;
 use crate::faults::Effect;
 use crate::quota::Charge;
@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::state::{self, AppState};
 
 /// Largest request body, in bytes.
-const BODY_MAX: usize = 1 << 20;
+pub(crate) const BODY_MAX: usize = 1 << 20;
 
 /// A call that has been read and whose caller is known.
 pub(crate) struct Call {
@@ -54,6 +54,11 @@ impl Call {
 
     pub(crate) fn header(&self, name: header::HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Refuses what the discovery document does not know, where the stand-in is strict.
+    fn check(&self, method: &Method) -> Result<(), Refusal> {
+        if self.state.options.strict { strict::check(method.id, &self.query, &self.body) } else { Ok(()) }
     }
 
     /// The body as a JSON object.
@@ -116,16 +121,20 @@ pub(super) async fn run(
     let mut noted = Noted { state: state.clone(), method: method.id, seen: seen.clone(), fault, status: 0 };
     let call = Call { state, query, headers: parts.headers, body, effect, page: seen.number, path, user };
 
-    let response = if let Some(refusal) = over_quota {
+    let mut response = if let Some(refusal) = over_quota {
         refusal.into_response()
     } else if let Some(response) = interfere(&call, method, &seen).await {
         response
     } else {
-        let response = caller.and_then(|_| (method.action)(&call)).unwrap_or_else(IntoResponse::into_response);
+        let checked = caller.and_then(|_| call.check(method));
+        let response = checked.and_then(|()| (method.action)(&call)).unwrap_or_else(IntoResponse::into_response);
         distort(&call, &seen, response).await
     };
     if response.extensions().get::<Aborted>().is_none() {
         noted.status = response.status().as_u16();
+    }
+    if let Some(effect) = call.effect {
+        response.extensions_mut().insert(effect);
     }
     response
 }

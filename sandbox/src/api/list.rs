@@ -1,7 +1,6 @@
 //! `events.list` and `events.instances`.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::response::Response;
@@ -9,18 +8,18 @@ use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 use super::Call;
-use super::asked::{Asked, FREE, Last, Order, PagePoint, RESULTS_DEFAULT, RESULTS_MAX};
-use super::disorder::{NextPage, disturbed, is_shuffled, shuffled};
+use super::asked::{Asked, FREE, Order, RESULTS_DEFAULT, RESULTS_MAX, first_place};
+use super::disorder::{NextPage, disturbed, shuffled};
 use super::events::{Viewer, view};
 use super::lag::seen;
 use crate::faults::Effect;
-use crate::model::{Calendar, Record, Role, Window, digest, expand, instances_of, millis};
+use crate::model::{Calendar, Place, Record, Role, Window, digest, expand, instances_of, millis, place};
 use crate::refusal::Refusal;
 
 pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     let model = call.state.model();
     let (calendar, role) = model.calendar(call.user(), call.calendar())?;
-    let asked = Asked::read(call)?;
+    let asked = Asked::read(call, role)?;
     let calendar = &*seen(call, calendar, asked.least_revision());
     let epoch = call.state.faults.token_epoch(&calendar.id);
     if asked.has_expired(epoch) {
@@ -33,30 +32,29 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     };
     let viewer = Viewer::new(calendar, role);
     let mut answer = head(calendar, role);
-    let shuffled_pass = is_shuffled(&asked);
+    let shuffled_pass = asked.is_shuffled();
     let selected = select(&asked, calendar, upto);
-    let zone = calendar.zone;
+    let (zone, seed) = (calendar.zone, calendar.seed());
     let replaced = if asked.single { calendar.replaced() } else { HashSet::new() };
     // Expanding and rendering need no lock: stored events never change.
     drop(model);
 
     let (records, last) = match asked.order {
-        Order::Revision if shuffled_pass => paged(&asked, selected, |record| shuffled(upto, record)),
-        Order::Revision => cut(selected, asked.results_max, |record| Last::Revision(record.revision)),
+        Order::Any if shuffled_pass => paged(&asked, selected, |record| shuffled(upto, record)),
+        Order::Any => cut(selected, asked.results_max, |record| place(seed, record)),
         Order::Start | Order::Updated => {
             let records = if asked.single { expand(&selected, asked.window, zone, &replaced) } else { selected };
             sorted(&asked, records, zone)
         }
     };
     let next = last.map(|last| NextPage { number: call.page + 1, last });
-    let first = asked.first(upto, shuffled_pass);
     let start = asked.page.as_ref().map(|page| page.last.clone());
-    let (records, next) = disturbed(call, first, start, records, next, |record| match asked.order {
-        Order::Revision if shuffled_pass => shuffled(upto, record),
-        Order::Revision => Last::Revision(record.revision),
+    let (records, next) = disturbed(call, first_place(), start, records, next, |record| match asked.order {
+        Order::Any if shuffled_pass => shuffled(upto, record),
+        Order::Any => place(seed, record),
         Order::Start | Order::Updated => sort_key(&asked, record, zone),
     });
-    let view = view(call, viewer, asked.show_deleted)?;
+    let view = view(call, viewer, asked.show_deleted || call.state.options.full_tombstones)?;
     if let Some(zone) = view.zone {
         answer.insert("timeZone".to_owned(), json!(zone.name()));
     }
@@ -68,24 +66,24 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
 }
 
 /// One page in the order of time or of the last write.
-fn sorted(asked: &Asked, records: Vec<Arc<Record>>, zone: Tz) -> (Vec<Arc<Record>>, Option<Last>) {
+fn sorted(asked: &Asked, records: Vec<Arc<Record>>, zone: Tz) -> (Vec<Arc<Record>>, Option<Place>) {
     paged(asked, records, |record| sort_key(asked, record, zone))
 }
 
-fn sort_key(asked: &Asked, record: &Record, zone: Tz) -> Last {
+fn sort_key(asked: &Asked, record: &Record, zone: Tz) -> Place {
     let at = match record.times {
         Some(times) if asked.order == Order::Start => times.start.instant(zone),
         _ => record.updated,
     };
-    Last::Sorted(at.timestamp_micros(), record.id.clone())
+    (at.timestamp_micros(), record.id.clone())
 }
 
 /// The asked page of all records in the order of `key`.
 fn paged(
     asked: &Asked,
     mut records: Vec<Arc<Record>>,
-    key: impl Fn(&Arc<Record>) -> Last,
-) -> (Vec<Arc<Record>>, Option<Last>) {
+    key: impl Fn(&Arc<Record>) -> Place,
+) -> (Vec<Arc<Record>>, Option<Place>) {
     records.sort_by_cached_key(&key);
     if let Some(page) = &asked.page {
         let shown = records.partition_point(|record| key(record) <= page.last);
@@ -94,35 +92,42 @@ fn paged(
     cut(records, asked.results_max, key)
 }
 
-/// The stored events of the answer. In revision order it stops one past the end of the page.
+/// The stored events of the answer. In Google's own order they are those of one page, and one more if there is more.
 fn select(asked: &Asked, calendar: &Calendar, upto: u64) -> Vec<Arc<Record>> {
-    let since = asked.since.as_ref().map_or(0, |since| since.revision);
-    let (top, limit) = match (&asked.page, asked.order) {
-        (Some(PagePoint { last: Last::Revision(last), .. }), Order::Revision) => {
-            (last.saturating_sub(1), asked.results_max + 1)
-        }
-        (_, Order::Revision) if !is_shuffled(asked) => (upto, asked.results_max + 1),
-        // Sorted passes see the present state; what changes meanwhile is above `upto` and comes again.
-        _ => (calendar.revision, usize::MAX),
-    };
-    let mut selected = Vec::new();
-    let _: ControlFlow<()> = calendar.changes(since + 1..=top).try_for_each(|record| {
+    let wanted = |record: &&Arc<Record>| {
         // An expansion is cut to the window later.
         let timely = asked.single && !record.cancelled || asked.in_window(record, calendar);
-        if timely && asked.wants(record, calendar) {
-            selected.push(Arc::clone(record));
+        timely && asked.wants(record, calendar)
+    };
+    let since = asked.since.as_ref().map_or(0, |since| since.revision);
+    let start = asked.page_start();
+    match asked.order {
+        // Sorted later, and cut then.
+        Order::Any if asked.is_shuffled() => calendar.changes(since + 1..=upto).filter(wanted).cloned().collect(),
+        Order::Any if since == 0 => {
+            let listed = calendar.listed_after(&start);
+            let known = listed.filter(|record| record.revision <= upto);
+            known.filter(wanted).take(asked.results_max + 1).cloned().collect()
         }
-        if selected.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    });
-    selected
+        Order::Any => {
+            let place = |record: &Arc<Record>| place(calendar.seed(), record);
+            let mut changed: Vec<_> = calendar.changes(since + 1..=upto).filter(wanted).cloned().collect();
+            changed.sort_by_cached_key(place);
+            changed.into_iter().filter(|record| place(record) > start).take(asked.results_max + 1).collect()
+        }
+        // Sorted passes see the present state; what changes meanwhile is above `upto` and comes again.
+        Order::Start | Order::Updated => {
+            calendar.changes(since + 1..=calendar.revision).filter(wanted).cloned().collect()
+        }
+    }
 }
 
 /// Shortens to one page; `Some` last entry when there is more.
 fn cut(
     mut records: Vec<Arc<Record>>,
     most: usize,
-    key: impl Fn(&Arc<Record>) -> Last,
-) -> (Vec<Arc<Record>>, Option<Last>) {
+    key: impl Fn(&Arc<Record>) -> Place,
+) -> (Vec<Arc<Record>>, Option<Place>) {
     let more = records.len() > most;
     records.truncate(most);
     let last = records.last().filter(|_| more).map(key);
@@ -148,8 +153,8 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let window = Window { from: query.time("timeMin")?, to: query.time("timeMax")? };
     let most = query.count("maxResults", RESULTS_MAX)?.unwrap_or(RESULTS_DEFAULT);
     let show_deleted = query.flag("showDeleted")?.unwrap_or(false);
-    let binding = digest(&["instances", call.user(), call.calendar(), call.event(), &query.shape(FREE)]);
-    let page: Option<Last> = call.open_page(&binding)?;
+    let binding = digest(&["instances", call.user(), call.calendar(), call.event(), &query.shape(FREE, &[])]);
+    let page: Option<Place> = call.open_page(&binding)?;
 
     let model = call.state.model();
     let (calendar, role) = model.calendar(call.user(), call.calendar())?;
@@ -164,7 +169,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let key = |record: &Arc<Record>| {
         let original =
             record.exception.as_ref().map_or(0, |exception| exception.original.instant(zone).timestamp_micros());
-        Last::Sorted(original, record.id.clone())
+        (original, record.id.clone())
     };
     let mut records = instances_of(&master, &exceptions, window, zone);
     records.retain(|record| show_deleted || !record.cancelled);
@@ -180,7 +185,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     }
     let (records, last) = cut(records, most, key);
     let next = last.map(|last| NextPage { number: call.page + 1, last });
-    let (records, next) = disturbed(call, Last::Sorted(i64::MIN, String::new()), page, records, next, key);
+    let (records, next) = disturbed(call, first_place(), page, records, next, key);
     let view = view(call, viewer, true)?;
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
     if let Some(NextPage { number, last }) = next {

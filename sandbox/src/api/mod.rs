@@ -13,14 +13,18 @@ mod list;
 mod meddling;
 mod query;
 mod seen;
+mod strict;
+
+use std::collections::HashMap;
 
 use axum::Router;
+use axum::extract::{Path, Request};
 use axum::http::Method as Verb;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
 pub(crate) use channels::list_resource_id;
-pub(crate) use dispatch::Call;
+pub(crate) use dispatch::{BODY_MAX, Call};
 pub(crate) use meddling::Aborted;
 pub(crate) use query::Query;
 
@@ -64,6 +68,7 @@ const READ: &[&str] = &[
     "calendar.app.created",
 ];
 const WRITE: &[&str] = &["calendar", "calendar.events", "calendar.events.owned", "calendar.app.created"];
+const MOVE: &[&str] = &["calendar", "calendar.events", "calendar.events.owned"];
 const LIST: &[&str] = &["calendar", "calendar.readonly", "calendar.calendarlist", "calendar.calendarlist.readonly"];
 const LIST_ENTRY: &[&str] = &[
     "calendar",
@@ -110,11 +115,14 @@ static METHODS: &[Method] = &[
     method("calendar.calendars.get", Verb::GET, "/calendar/v3/calendars/{calendar}", Some(CALENDARS), calendars::get),
     method("calendar.events.list", Verb::GET, "/calendar/v3/calendars/{calendar}/events", Some(READ), list::list),
     method("calendar.events.insert", Verb::POST, "/calendar/v3/calendars/{calendar}/events", Some(WRITE), events::insert),
+    method("calendar.events.import", Verb::POST, "/calendar/v3/calendars/{calendar}/events/import", Some(WRITE), events::import),
+    method("calendar.events.quickAdd", Verb::POST, "/calendar/v3/calendars/{calendar}/events/quickAdd", Some(WRITE), events::quick_add),
     method("calendar.events.watch", Verb::POST, "/calendar/v3/calendars/{calendar}/events/watch", Some(READ), channels::watch),
     method("calendar.events.get", Verb::GET, "/calendar/v3/calendars/{calendar}/events/{event}", Some(READ), events::get),
     method("calendar.events.patch", Verb::PATCH, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::patch),
     method("calendar.events.update", Verb::PUT, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::update),
     method("calendar.events.delete", Verb::DELETE, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::delete),
+    method("calendar.events.move", Verb::POST, "/calendar/v3/calendars/{calendar}/events/{event}/move", Some(MOVE), events::relocate),
     method("calendar.events.instances", Verb::GET, "/calendar/v3/calendars/{calendar}/events/{event}/instances", Some(READ), list::instances),
     method("calendar.channels.stop", Verb::POST, "/calendar/v3/channels/stop", Some(CHANNELS), channels::stop),
     method("calendar.freebusy.query", Verb::POST, "/calendar/v3/freeBusy", Some(FREE_BUSY), free_busy::query),
@@ -122,6 +130,8 @@ static METHODS: &[Method] = &[
     method("oauth2.consent", Verb::POST, "/o/oauth2/v2/auth", None, oauth::consent),
     method("oauth2.token", Verb::POST, "/token", None, oauth::token),
     method("oauth2.revoke", Verb::POST, "/revoke", None, oauth::revoke),
+    method("oauth2.configuration", Verb::GET, "/.well-known/openid-configuration", None, oauth::configuration),
+    method("oauth2.certs", Verb::GET, "/oauth2/v3/certs", None, oauth::certs),
     method("oauth2.userinfo", Verb::GET, "/v1/userinfo", Some(&["openid", "userinfo.email", "userinfo.profile"]), oauth::userinfo),
 ];
 
@@ -136,6 +146,19 @@ pub(crate) fn routes(state: &AppState) -> Router {
         let state = state.clone();
         // Every verb in the table is one that a filter exists for.
         let filter = MethodFilter::try_from(method.verb.clone()).unwrap_or(MethodFilter::OPTIONS);
-        router.route(method.path, on(filter, move |path, request| dispatch::run(state, method, path, request)))
+        router.route(method.path, on(filter, move |path, request| recorded(state, method, path, request)))
     })
+}
+
+async fn recorded(
+    state: AppState,
+    method: &'static Method,
+    path: Path<HashMap<String, String>>,
+    request: Request,
+) -> Response {
+    let serve = |request| dispatch::run(state.clone(), method, path, request);
+    match state.recorder.clone() {
+        Some(recorder) => recorder.run(method.id, request, serve).await,
+        None => serve(request).await,
+    }
 }

@@ -14,6 +14,10 @@ impl Query {
         Self(form_urlencoded::parse(text).into_owned().collect())
     }
 
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The first value of a name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -57,10 +61,12 @@ impl Query {
         Ok(Some(time.with_timezone(&Utc)))
     }
 
-    /// The pairs whose names are not in `left_out`, sorted: two queries with the same shape ask for the same thing.
-    pub(crate) fn shape(&self, left_out: &[&str]) -> String {
-        let mut pairs: Vec<_> = self.0.iter().filter(|(name, _)| !left_out.contains(&name.as_str())).collect();
-        pairs.sort();
+    /// The pairs whose names are not in `left_out` and that are not among `defaults`, sorted: two queries with the same
+    /// shape ask for the same thing.
+    pub(crate) fn shape(&self, left_out: &[&str], defaults: &[(&str, &str)]) -> String {
+        let matters = |(name, value): &(&str, &str)| !left_out.contains(name) && !defaults.contains(&(*name, *value));
+        let mut pairs: Vec<_> = self.pairs().filter(matters).collect();
+        pairs.sort_unstable();
         form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
     }
 }

@@ -46,8 +46,8 @@ impl Seen {
         let body_id = || serde_json::from_slice::<Value>(body).ok()?.get("id")?.as_str().map(str::to_owned);
         let form = (method.id == "oauth2.token").then(|| Query::parse(body));
         let refresh_token = form.as_ref().filter(|form| form.get("grant_type") == Some("refresh_token"));
-        let refreshed = refresh_token.and_then(|form| state.grants().refresh(form.get("refresh_token")?));
-        let refreshed = refreshed.map(|(user, _)| user);
+        let refreshed =
+            refresh_token.and_then(|form| Some(state.grants().refresh(form.get("refresh_token")?)?.user.clone()));
         Self {
             calendar: path.get("calendar").map(|id| resolve(user, id).to_owned()),
             user: Some(user.to_owned()).filter(|user| !user.is_empty()).or(refreshed),

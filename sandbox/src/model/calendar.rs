@@ -1,11 +1,12 @@
 //! A calendar: its events by id, and the feed of their changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+use sha2::{Digest as _, Sha256};
 
 use super::history::History;
 use super::record::Record;
@@ -15,9 +16,9 @@ use crate::clock;
 
 /// One calendar.
 ///
-/// Every write gets the next revision, and the feed holds each event once, at its latest revision. A pass over the feed
-/// that begins at revision R and is paged downwards never sees an event twice, and whatever changes meanwhile moves
-/// above R, where the next incremental pass finds it.
+/// Every write gets the next revision, and the feed holds each event once, at its latest revision. A pass that begins at
+/// revision R leaves out what lies above R. So it never sees an event twice, and whatever changes meanwhile moves above
+/// R, where the next incremental pass finds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Calendar {
     pub(crate) id: String,
@@ -33,13 +34,34 @@ pub(crate) struct Calendar {
     pub(crate) updated: DateTime<Utc>,
     pub(super) events: HashMap<String, Arc<Record>>,
     pub(super) feed: BTreeMap<u64, Arc<Record>>,
+    /// The same events in the order of full lists.
+    pub(super) shuffled: BTreeMap<Place, Arc<Record>>,
+    seed: u64,
+    /// Deleted events that cannot be brought back, because the trash was emptied.
+    purged: HashSet<String>,
     /// The ids of each series' exceptions.
     pub(super) exceptions: HashMap<String, BTreeSet<String>>,
     pub(super) history: History,
 }
 
+/// Where an event stands in the order of lists, which means nothing.
+pub(crate) type Place = (i64, String);
+
+/// The place follows from the id. Exceptions are three times as often before their series as after it, and mostly on
+/// another page.
+pub(crate) fn place(seed: u64, record: &Record) -> Place {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_be_bytes());
+    hash.update(record.id.as_bytes());
+    let digest = hash.finalize();
+    let number = u64::from_be_bytes(std::array::from_fn(|place| digest[place]));
+    let number = if record.exception.is_some() { number >> 2 } else { number >> 1 };
+    (i64::try_from(number).unwrap_or(i64::MAX), record.id.clone())
+}
+
 impl Calendar {
-    pub(crate) fn new(id: &str, owner: &str, summary: &str, zone: Tz) -> Self {
+    /// An empty calendar; `seed` decides the order of its lists.
+    pub(crate) fn new(id: &str, owner: &str, summary: &str, zone: Tz, seed: u64) -> Self {
         Self {
             id: id.to_owned(),
             owner: owner.to_owned(),
@@ -51,6 +73,9 @@ impl Calendar {
             updated: clock::now(),
             events: HashMap::new(),
             feed: BTreeMap::new(),
+            shuffled: BTreeMap::new(),
+            seed,
+            purged: HashSet::new(),
             exceptions: HashMap::new(),
             history: History::default(),
         }
@@ -69,9 +94,13 @@ impl Calendar {
         self.id == self.owner
     }
 
-    /// Calendars of holidays and the like have no push notifications.
+    /// Calendars of holidays, birthdays, week numbers and the like have no push notifications.
     pub(crate) fn is_watchable(&self) -> bool {
-        !self.id.contains("#holiday")
+        !(self.id.contains('#') && self.id.ends_with("@group.v.calendar.google.com"))
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Names the calendar's collection of events in watch channels.
@@ -83,8 +112,12 @@ impl Calendar {
         format!("\"p{}{}\"", self.revision, digest(&[&self.id, &self.summary, self.zone.name()]))
     }
 
-    /// Events whose last write lies in the given revisions, latest first. As an exception is written after its master,
-    /// exceptions mostly precede masters.
+    /// Events from just after a place on, in the order of lists.
+    pub(crate) fn listed_after(&self, place: &Place) -> impl Iterator<Item = &Arc<Record>> {
+        self.shuffled.range((Bound::Excluded(place), Bound::Unbounded)).map(|(_, record)| record)
+    }
+
+    /// Events whose last write lies in the given revisions, latest first.
     pub(crate) fn changes(&self, revisions: RangeInclusive<u64>) -> impl Iterator<Item = &Arc<Record>> {
         // An empty range would make the tree panic.
         let bounds = if revisions.is_empty() { 0..=0 } else { revisions };
@@ -94,6 +127,12 @@ impl Calendar {
     /// Every event that is stored, tombstones included.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
         self.feed.values()
+    }
+
+    /// The event with this iCalendar identity.
+    pub(super) fn with_uid(&self, uid: &str) -> Option<Arc<Record>> {
+        let named = |record: &Record| record.body().get("iCalUID").is_some_and(|known| known == uid);
+        self.events.values().find(|record| record.exception.is_none() && named(record)).cloned()
     }
 
     /// The ids of all instances that an exception stands for.
@@ -139,12 +178,28 @@ impl Calendar {
         (self.revision, self.updated)
     }
 
+    /// Whether the trash was emptied with this event in it.
+    pub(crate) fn is_purged(&self, id: &str) -> bool {
+        self.purged.contains(id)
+    }
+
+    /// Empties the trash: what is deleted has lost its details and cannot be brought back, and its id stays taken.
+    pub(crate) fn empty_trash(&mut self) {
+        let deleted = |record: &&Arc<Record>| record.cancelled && record.exception.is_none();
+        let deleted: Vec<_> = self.events.values().filter(deleted).cloned().collect();
+        for record in deleted {
+            self.purged.insert(record.id.clone());
+            self.put(Arc::new(record.without_details()));
+        }
+    }
+
     /// Stores a written event in place of its former state.
     pub(super) fn put(&mut self, record: Arc<Record>) {
         if let Some(former) = self.events.get(&record.id) {
             self.feed.remove(&former.revision);
         }
         self.history.note(self.revision, &record.id, self.events.get(&record.id).cloned());
+        self.shuffled.insert(place(self.seed, &record), Arc::clone(&record));
         if let Some(exception) = &record.exception {
             self.exceptions.entry(exception.master.clone()).or_default().insert(record.id.clone());
         }
@@ -159,6 +214,7 @@ impl Calendar {
         ids.retain(|id| {
             let Some(record) = self.events.get(id).filter(|record| gone(record)) else { return true };
             self.feed.remove(&record.revision);
+            self.shuffled.remove(&place(self.seed, record));
             let former = self.events.remove(id);
             self.history.note(self.revision, id, former);
             false

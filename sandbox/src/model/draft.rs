@@ -85,6 +85,9 @@ const WRITABLE: &[(&str, Shape)] = &[
 /// Longest key and value of an extended property, in characters.
 const PROPERTY_KEY_MAX: usize = 44;
 const PROPERTY_VALUE_MAX: usize = 1024;
+/// Most extended properties of an event, and most bytes of all of them.
+const PROPERTIES_MAX: usize = 300;
+const PROPERTIES_BYTES_MAX: usize = 32 << 10;
 /// The first times that can be written with four digits for the year.
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9998;
 
@@ -94,6 +97,8 @@ pub(crate) struct Draft {
     pub(crate) body: Map<String, Value>,
     pub(crate) times: Times,
     pub(crate) series: Option<Series>,
+    /// Whose event it is, where that is not the calendar.
+    pub(crate) organizer: Option<Value>,
 }
 
 impl Draft {
@@ -117,7 +122,7 @@ impl Draft {
         body.insert("start".to_owned(), start.render(zone));
         body.insert("end".to_owned(), end.render(zone));
         complete(&mut body)?;
-        Ok(Self { body, times: Times { start, end }, series })
+        Ok(Self { body, times: Times { start, end }, series, organizer: None })
     }
 }
 
@@ -167,6 +172,7 @@ fn complete(body: &mut Map<String, Value>) -> Result<(), Refusal> {
             }
         }
     }
+    let (mut count, mut bytes) = (0, 0);
     for kind in ["private", "shared"] {
         let Some(properties) =
             body.get_mut("extendedProperties").and_then(|all| all.get_mut(kind)).and_then(Value::as_object_mut)
@@ -179,6 +185,11 @@ fn complete(body: &mut Map<String, Value>) -> Result<(), Refusal> {
                 *value = json!(value.as_str().unwrap_or_default()[..end]);
             }
         }
+        count += properties.len();
+        bytes += properties.iter().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum::<usize>();
+    }
+    if count > PROPERTIES_MAX || bytes > PROPERTIES_BYTES_MAX {
+        return Err(Refusal::invalid("The extended properties are too many or too large."));
     }
     Ok(())
 }

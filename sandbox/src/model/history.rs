@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::calendar::Calendar;
+use super::calendar::{Calendar, place};
 use super::record::Record;
 use crate::clock;
 
@@ -77,6 +77,7 @@ impl Calendar {
     fn undo(&mut self, step: Step) {
         if let Some(current) = self.events.remove(&step.id) {
             self.feed.remove(&current.revision);
+            self.shuffled.remove(&place(self.seed(), &current));
             if let (None, Some(exception)) = (&step.former, &current.exception)
                 && let Some(known) = self.exceptions.get_mut(&exception.master)
             {
@@ -88,6 +89,7 @@ impl Calendar {
                 self.exceptions.entry(exception.master.clone()).or_default().insert(step.id.clone());
             }
             self.feed.insert(former.revision, Arc::clone(&former));
+            self.shuffled.insert(place(self.seed(), &former), Arc::clone(&former));
             self.events.insert(step.id, former);
         }
         self.revision = step.revision.saturating_sub(1);

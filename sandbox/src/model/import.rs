@@ -63,7 +63,7 @@ impl Model {
         if known.is_some_and(|known| !new.primary || known.revision > 0) {
             return Err(RefusedEvents::DuplicateCalendar(id));
         }
-        let mut calendar = Calendar::new(&id, owner, &new.summary, zone);
+        let mut calendar = Calendar::new(&id, owner, &new.summary, zone, self.seed);
         calendar.fill(owner, &new.events)?;
         calendar.forget_past();
         self.calendars.insert(id.clone(), calendar);

@@ -5,7 +5,9 @@ mod draft;
 mod history;
 mod import;
 mod instances;
+mod kinds;
 mod record;
+mod relocate;
 mod series;
 mod sharing;
 mod times;
@@ -16,12 +18,12 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use calendar::Calendar;
+pub(crate) use calendar::{Calendar, Place, place};
 pub use import::{NewCalendar, RefusedEvents};
 pub(crate) use instances::{expand, instances_of};
 pub(crate) use record::{Record, View, Window, millis};
 pub(crate) use times::{parse_zone, rfc3339};
-pub(crate) use write::Write;
+pub(crate) use write::{SERVICE_ACCOUNTS, Write};
 
 use crate::refusal::Refusal;
 
@@ -83,9 +85,15 @@ pub(crate) struct ListEntry {
 pub(crate) struct Model {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) calendars: BTreeMap<String, Calendar>,
+    /// Decides the order of the calendars' lists.
+    seed: u64,
 }
 
 impl Model {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// Makes a user and the user's primary calendar; a known user only gets the name.
     pub(crate) fn add_user(&mut self, email: &str, name: &str) {
         if let Some(known) = self.users.get_mut(email) {
@@ -94,7 +102,7 @@ impl Model {
         }
         let user = User { name: name.to_owned(), sub: number(email), list: BTreeMap::new(), list_revision: 0 };
         self.users.insert(email.to_owned(), user);
-        self.calendars.insert(email.to_owned(), Calendar::new(email, email, name, chrono_tz::Tz::UTC));
+        self.calendars.insert(email.to_owned(), Calendar::new(email, email, name, chrono_tz::Tz::UTC, self.seed));
         self.list(email, email);
     }
 

@@ -141,6 +141,13 @@ impl Record {
         }
     }
 
+    /// The tombstone that is left once nobody can bring the event back.
+    pub(super) fn without_details(&self) -> Self {
+        let mut body = self.body();
+        body.retain(|field, _| matches!(field.as_str(), "id" | "kind" | "status"));
+        Self::new((self.revision, self.updated), body, self.times, None, self.exception.clone())
+    }
+
     pub(crate) fn etag(&self) -> String {
         etag(self.updated)
     }

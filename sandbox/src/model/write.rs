@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Calendar;
 use super::draft::{Draft, merge};
+use super::kinds;
 use super::record::{Exception, Record};
 use crate::refusal::Refusal;
 
@@ -21,6 +22,9 @@ pub(crate) struct Write<'a> {
     /// Whether the body comes from an import, which also knows what Google keeps to itself (such as `self`).
     pub(crate) import: bool,
 }
+
+/// What the addresses of service accounts end with.
+pub(crate) const SERVICE_ACCOUNTS: &str = ".gserviceaccount.com";
 
 /// Lengths that Google allows for ids chosen by clients.
 const ID_LENGTHS: std::ops::RangeInclusive<usize> = 5..=1024;
@@ -38,15 +42,41 @@ impl Calendar {
         if body.get("eventType").is_some_and(|kind| kind == "fromGmail") && !write.import {
             return Err(Refusal::invalid("Events of this type cannot be created."));
         }
+        if is_alone(write.actor) && has_attendees(body) {
+            let message = "Service accounts cannot invite attendees without Domain-Wide Delegation of Authority.";
+            return Err(Refusal::new(403, "calendar", "forbiddenForServiceAccounts", message));
+        }
         let mut draft = Draft::read(body, self.zone, true)?;
+        if !write.import {
+            kinds::check(&draft, self.is_primary())?;
+        }
         draft.body.remove("originalStartTime");
         Ok(self.store(&id, draft, None, None, write))
+    }
+
+    /// Stores a copy of somebody else's event, or replaces the copy that is there: imports go by `iCalUID`.
+    pub(crate) fn import(&mut self, body: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
+        let uid = body.get("iCalUID").and_then(Value::as_str).filter(|uid| !uid.is_empty());
+        let uid = uid.ok_or_else(|| Refusal::required("Missing iCalUID."))?;
+        if body.get("eventType").is_some_and(|kind| kind != "default") {
+            return Err(Refusal::invalid("Only default events can be imported."));
+        }
+        let organizer = body.get("organizer").filter(|organizer| organizer["email"].is_string()).cloned();
+        let known = self.with_uid(uid);
+        let mut draft = Draft::read(body, self.zone, true)?;
+        draft.body.remove("originalStartTime");
+        draft.organizer = organizer;
+        let id = known.as_ref().map_or_else(random_id, |known| known.id.clone());
+        Ok(self.store(&id, draft, known.as_deref(), None, write))
     }
 
     /// Merges `patch` into an event or an instance of a series. `status: cancelled` deletes, `status: confirmed` brings
     /// a deleted event back.
     pub(crate) fn patch(&mut self, id: &str, patch: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
         let current = self.find(id).ok_or_else(Refusal::not_found)?;
+        if self.is_purged(id) {
+            return Err(Refusal::new(403, "global", "forbidden", "Forbidden"));
+        }
         check(&current, write)?;
         if is_cancelled(patch) {
             return Ok(if current.cancelled { current } else { self.cancel(&current) });
@@ -63,9 +93,16 @@ impl Calendar {
     /// Replaces an event or an instance; what the body leaves out goes back to its default.
     pub(crate) fn update(&mut self, id: &str, body: &Map<String, Value>, write: Write) -> Result<Arc<Record>, Refusal> {
         let current = self.find(id).ok_or_else(Refusal::not_found)?;
+        if self.is_purged(id) {
+            return Err(Refusal::new(403, "global", "forbidden", "Forbidden"));
+        }
         check(&current, write)?;
         if is_cancelled(body) {
             return Ok(if current.cancelled { current } else { self.cancel(&current) });
+        }
+        if !is_organizer(&current) && shared(body) != shared(&current.body()) {
+            let message = "Shared properties can only be changed by the organizer of the event.";
+            return Err(Refusal::new(403, "calendar", "forbiddenForNonOrganizer", message));
         }
         self.replace(&current, body, write)
     }
@@ -108,6 +145,9 @@ impl Calendar {
         if draft.body.get("eventType") != known.get("eventType") && known.contains_key("eventType") {
             return Err(Refusal::invalid("Event type cannot be changed."));
         }
+        if !write.import {
+            kinds::check(&draft, self.is_primary())?;
+        }
         let rules_changed =
             draft.body.get("recurrence") != known.get("recurrence") || draft.body.get("start") != known.get("start");
         let exception = current.exception.clone();
@@ -148,10 +188,9 @@ impl Calendar {
         write: Write,
     ) -> Arc<Record> {
         let (revision, updated) = self.advance();
-        let Draft { mut body, times, series } = draft;
+        let Draft { mut body, times, series, organizer: given } = draft;
         let known = former.map(Record::body).unwrap_or_default();
         let kept = |field: &str| known.get(field).cloned();
-        let own = self.is_primary();
 
         let wanted = body.get("sequence").and_then(Value::as_i64).unwrap_or(0);
         let moved = former.is_some()
@@ -168,13 +207,7 @@ impl Calendar {
                 json!({ "email": write.actor })
             }
         };
-        let organizer = || {
-            if own {
-                json!({ "email": self.id, "self": true })
-            } else {
-                json!({ "email": self.id, "displayName": self.summary, "self": true })
-            }
-        };
+        let organizer = || given.map_or_else(|| self.organizer(), |given| as_seen_from(&self.id, &given));
         body.insert("created".to_owned(), kept("created").unwrap_or_else(created));
         body.insert("creator".to_owned(), kept("creator").unwrap_or_else(creator));
         body.insert("organizer".to_owned(), kept("organizer").unwrap_or_else(organizer));
@@ -212,11 +245,44 @@ impl Calendar {
     }
 }
 
+/// Another's event, with a mark if the other is the calendar's own owner.
+fn as_seen_from(calendar: &str, organizer: &Value) -> Value {
+    let mut seen = Map::new();
+    for field in ["displayName", "email"] {
+        if let Some(text) = organizer.get(field).filter(|text| text.is_string()) {
+            seen.insert(field.to_owned(), text.clone());
+        }
+    }
+    if organizer["email"].as_str().is_some_and(|email| email.eq_ignore_ascii_case(calendar)) {
+        seen.insert("self".to_owned(), json!(true));
+    }
+    Value::Object(seen)
+}
+
+fn is_organizer(record: &Record) -> bool {
+    record.body().get("organizer").is_none_or(|organizer| organizer["self"] == json!(true))
+}
+
+/// The properties that all copies of an event have in common.
+fn shared(body: &Map<String, Value>) -> Map<String, Value> {
+    let properties = body.get("extendedProperties").and_then(|properties| properties["shared"].as_object());
+    properties.cloned().unwrap_or_default()
+}
+
+/// A service account that acts for itself, not for a user of its domain.
+fn is_alone(actor: &str) -> bool {
+    actor.ends_with(SERVICE_ACCOUNTS)
+}
+
+fn has_attendees(body: &Map<String, Value>) -> bool {
+    body.get("attendees").and_then(Value::as_array).is_some_and(|attendees| !attendees.is_empty())
+}
+
 fn is_cancelled(body: &Map<String, Value>) -> bool {
     body.get("status").is_some_and(|status| status == "cancelled")
 }
 
-fn check(current: &Record, write: Write) -> Result<(), Refusal> {
+pub(super) fn check(current: &Record, write: Write) -> Result<(), Refusal> {
     match write.if_match {
         Some(etag) if etag != "*" && etag != current.etag() => Err(Refusal::condition_not_met()),
         _ => Ok(()),
@@ -231,6 +297,6 @@ fn checked_id(id: &Value, import: bool) -> Result<String, Refusal> {
 }
 
 /// 26 characters of the alphabet that ids are made of.
-fn random_id() -> String {
+pub(super) fn random_id() -> String {
     BASE32HEX_NOPAD.encode(&rand::random::<[u8; 16]>()).to_ascii_lowercase()
 }

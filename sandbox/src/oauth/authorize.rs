@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use url::Url;
 
-use super::grants::Code;
+use super::grants::{Challenge, Code};
 use crate::api::{Call, Query, SCOPE_PREFIX};
 use crate::refusal::Refusal;
 use crate::server::is_loopback;
@@ -20,6 +20,7 @@ const CARRIED: &[&str] = &[
     "code_challenge",
     "code_challenge_method",
     "login_hint",
+    "nonce",
     "prompt",
     "redirect_uri",
     "response_type",
@@ -34,7 +35,8 @@ struct Asked {
     redirect_text: String,
     scopes: Vec<String>,
     state: Option<String>,
-    challenge: Option<String>,
+    challenge: Option<Challenge>,
+    nonce: Option<String>,
     offline: bool,
     prompts: Vec<String>,
 }
@@ -59,8 +61,9 @@ impl Asked {
         }
         let challenge = match (query.get("code_challenge"), query.get("code_challenge_method")) {
             (None, _) => None,
-            (Some(challenge), Some("S256")) => Some(challenge.to_owned()),
-            (Some(_), _) => return Err(page(400, "invalid_request", "code_challenge_method must be S256.")),
+            (Some(challenge), Some("S256")) => Some(Challenge::S256(challenge.to_owned())),
+            (Some(challenge), None | Some("plain")) => Some(Challenge::Plain(challenge.to_owned())),
+            (Some(_), _) => return Err(page(400, "invalid_request", "code_challenge_method must be S256 or plain.")),
         };
         Ok(Self {
             redirect_uri,
@@ -68,6 +71,7 @@ impl Asked {
             scopes,
             state: query.get("state").map(str::to_owned),
             challenge,
+            nonce: query.get("nonce").map(str::to_owned),
             offline: query.get("access_type") == Some("offline"),
             prompts: query.get("prompt").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
         })
@@ -85,12 +89,17 @@ impl Asked {
     }
 
     fn grant(&self, call: &Call, user: &str, scopes: Vec<String>) -> Response {
+        if call.state.grants().is_barred(user) {
+            let text = "Your organisation does not allow access to this app.";
+            return error_page(400, "admin_policy_enforced", text);
+        }
         let scope = scopes.join(" ");
         let code = Code {
             user: user.to_owned(),
             scopes,
             redirect_uri: self.redirect_text.clone(),
             challenge: self.challenge.clone(),
+            nonce: self.nonce.clone(),
             offline: self.offline,
             asked_again: self.prompts.iter().any(|prompt| prompt == "consent"),
             expires: crate::clock::now(),

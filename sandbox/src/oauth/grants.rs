@@ -31,14 +31,36 @@ impl std::fmt::Debug for ClientCredentials {
     }
 }
 
+/// The challenge of PKCE (RFC 7636), which the exchange has to meet.
+#[derive(Clone)]
+pub(crate) enum Challenge {
+    S256(String),
+    Plain(String),
+}
+
+/// Why refreshing a user's tokens fails from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantEnd {
+    /// The user removed the app, or the token was not used for too long.
+    Revoked,
+    /// The organisation wants its users to sign in again from time to time. The consent lives on.
+    Session,
+    /// The organisation does not allow the app; consent is not given either, until the user is admitted again.
+    Policy,
+    /// The account was deleted or disabled.
+    Account,
+}
+
 /// A consent that waits to be exchanged for tokens.
 #[derive(Clone)]
 pub(crate) struct Code {
     pub(crate) user: String,
     pub(crate) scopes: Vec<String>,
     pub(crate) redirect_uri: String,
-    /// The S256 challenge of PKCE (RFC 7636).
-    pub(crate) challenge: Option<String>,
+    pub(crate) challenge: Option<Challenge>,
+    /// What the client wants to find again in the id token.
+    pub(crate) nonce: Option<String>,
     pub(crate) offline: bool,
     /// Whether the user was asked even though the consent was known.
     pub(crate) asked_again: bool,
@@ -56,15 +78,22 @@ pub(crate) struct Access {
     pub(crate) service_account: Option<String>,
 }
 
-struct Refresh {
-    user: String,
-    scopes: Vec<String>,
+/// What a refresh token is good for.
+#[derive(Clone)]
+pub(crate) struct Refresh {
+    pub(crate) user: String,
+    pub(crate) scopes: Vec<String>,
+    expires: Option<DateTime<Utc>>,
+    /// Why it is good for nothing any more.
+    pub(crate) ended: Option<GrantEnd>,
 }
 
 /// Everything that has been granted.
 pub(crate) struct Grants {
     pub(crate) client: ClientCredentials,
     pub(crate) access_ttl: Duration,
+    /// How long refresh tokens live, where the user has granted access for a time only.
+    pub(crate) refresh_ttl: Option<Duration>,
     codes: HashMap<String, Code>,
     access: HashMap<String, Access>,
     /// By age: the number of issue, with the token.
@@ -73,10 +102,12 @@ pub(crate) struct Grants {
     /// Users with a live consent.
     consented: HashSet<String>,
     scripts: HashMap<String, String>,
+    /// Users whose organisation does not allow the app.
+    barred: HashSet<String>,
 }
 
 impl Grants {
-    pub(crate) fn new(access_ttl: Duration) -> Self {
+    pub(crate) fn new(access_ttl: Duration, refresh_ttl: Option<Duration>) -> Self {
         let client = ClientCredentials {
             client_id: format!("{}.apps.googleusercontent.com", HEXLOWER.encode(&rand::random::<[u8; 8]>())),
             client_secret: format!("GOCSPX-{}", random_text()),
@@ -84,12 +115,14 @@ impl Grants {
         Self {
             client,
             access_ttl,
+            refresh_ttl,
             codes: HashMap::new(),
             access: HashMap::new(),
             refresh: BTreeMap::new(),
             issued: 0,
             consented: HashSet::new(),
             scripts: HashMap::new(),
+            barred: HashSet::new(),
         }
     }
 
@@ -130,26 +163,52 @@ impl Grants {
         if !code.offline || !(first || code.asked_again) {
             return None;
         }
-        let of_user: Vec<u64> = self
-            .refresh
-            .iter()
-            .filter(|(_, (_, refresh))| refresh.user == code.user)
-            .map(|(number, _)| *number)
-            .collect();
+        Some(self.issue_refresh(&code.user, &code.scopes))
+    }
+
+    fn issue_refresh(&mut self, user: &str, scopes: &[String]) -> String {
+        let lives = |refresh: &Refresh| refresh.user == user && refresh.ended.is_none();
+        let of_user = self.refresh.iter().filter(|(_, (_, refresh))| lives(refresh));
+        let of_user: Vec<u64> = of_user.map(|(number, _)| *number).collect();
         if of_user.len() >= REFRESH_TOKENS_MAX {
             self.refresh.remove(&of_user[0]);
         }
         self.issued += 1;
         let text = format!("1//0{}", random_text());
-        let refresh = Refresh { user: code.user.clone(), scopes: code.scopes.clone() };
+        let expires = self.refresh_ttl.map(|ttl| clock::now() + ttl);
+        let refresh = Refresh { user: user.to_owned(), scopes: scopes.to_vec(), expires, ended: None };
         self.refresh.insert(self.issued, (text.clone(), refresh));
-        Some(text)
+        text
     }
 
-    /// The user and scopes of a live refresh token.
-    pub(crate) fn refresh(&self, token: &str) -> Option<(String, Vec<String>)> {
-        let found = self.refresh.values().find(|(known, _)| known == token);
-        found.map(|(_, refresh)| (refresh.user.clone(), refresh.scopes.clone()))
+    /// What a refresh token is good for, also one that has ended for a reason of its own.
+    pub(crate) fn refresh(&self, token: &str) -> Option<&Refresh> {
+        let (_, refresh) = self.refresh.values().find(|(known, _)| known == token)?;
+        Some(refresh).filter(|refresh| refresh.expires.is_none_or(|expires| expires > clock::now()))
+    }
+
+    /// Ends a user's tokens. Whoever refreshes them is told why.
+    pub(crate) fn end(&mut self, user: &str, why: GrantEnd) {
+        for (_, refresh) in self.refresh.values_mut().filter(|(_, refresh)| refresh.user == user) {
+            refresh.ended = Some(why);
+        }
+        self.end_access(user);
+        self.codes.retain(|_, code| code.user != user);
+        if why != GrantEnd::Session {
+            self.consented.remove(user);
+        }
+        if why == GrantEnd::Policy {
+            self.barred.insert(user.to_owned());
+        }
+    }
+
+    /// Allows the app again for a user whose organisation did not.
+    pub(crate) fn admit(&mut self, user: &str) -> bool {
+        self.barred.remove(user)
+    }
+
+    pub(crate) fn is_barred(&self, user: &str) -> bool {
+        self.barred.contains(user)
     }
 
     /// A new refresh token in place of a live one, which ends.
@@ -190,8 +249,8 @@ impl Grants {
 
     /// Ends the grant behind an access or refresh token, with all tokens of the user. Returns the user.
     pub(crate) fn revoke(&mut self, token: &str) -> Option<String> {
-        let user = match self.refresh(token) {
-            Some((user, _)) => user,
+        let user = match self.refresh(token).filter(|refresh| refresh.ended.is_none()) {
+            Some(refresh) => refresh.user.clone(),
             None => self.access(token).filter(|access| access.expires.is_some())?.user.clone(),
         };
         self.revoke_user(&user);

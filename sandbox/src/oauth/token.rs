@@ -9,31 +9,54 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::api::{Call, Query, SCOPE_PREFIX};
+use super::grants::{Challenge, GrantEnd};
+use super::identity::{Subject, claims, id_token};
+use crate::api::{Call, Query};
 use crate::clock;
 use crate::faults::Effect;
+use crate::model::SERVICE_ACCOUNTS;
 use crate::refusal::Refusal;
 
 /// Lengths that RFC 7636 §4.1 allows for a code verifier.
 const VERIFIER_LENGTHS: std::ops::RangeInclusive<usize> = 43..=128;
+
+/// The audience of assertions that are meant for Google.
+const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 
 /// An error in the form of RFC 6749 §5.2.
 struct Denied {
     status: StatusCode,
     error: String,
     description: &'static str,
+    subtype: Option<&'static str>,
 }
 
 impl Denied {
     fn new(error: &str, description: &'static str) -> Self {
         let status = if error == "invalid_client" { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
-        Self { status, error: error.to_owned(), description }
+        Self { status, error: error.to_owned(), description, subtype: None }
+    }
+
+    /// The refusal of a refresh token that has ended.
+    fn ended(why: GrantEnd) -> Self {
+        match why {
+            GrantEnd::Revoked => Self::new("invalid_grant", "Token has been expired or revoked."),
+            GrantEnd::Session => {
+                let subtype = Some("invalid_rapt");
+                Self { subtype, ..Self::new("invalid_grant", "reauth related error (invalid_rapt)") }
+            }
+            GrantEnd::Policy => Self::new("admin_policy_enforced", "Access to your account data is restricted."),
+            GrantEnd::Account => Self::new("invalid_grant", "Bad Request"),
+        }
     }
 }
 
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.error, "error_description": self.description });
+        let mut body = json!({ "error": self.error, "error_description": self.description });
+        if let Some(subtype) = self.subtype {
+            body["error_subtype"] = json!(subtype);
+        }
         (self.status, Json(body)).into_response()
     }
 }
@@ -84,9 +107,10 @@ fn exchange(call: &Call, form: &Query) -> Result<Value, Denied> {
     }
     let proven = match (&code.challenge, form.get("code_verifier")) {
         (None, None) => true,
-        (Some(challenge), Some(verifier)) if VERIFIER_LENGTHS.contains(&verifier.len()) => {
-            *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()))
-        }
+        (Some(challenge), Some(verifier)) if VERIFIER_LENGTHS.contains(&verifier.len()) => match challenge {
+            Challenge::S256(hash) => *hash == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())),
+            Challenge::Plain(text) => text == verifier,
+        },
         _ => false,
     };
     if !proven {
@@ -99,29 +123,48 @@ fn exchange(call: &Call, form: &Query) -> Result<Value, Denied> {
     }
     if let Some(refresh) = grants.add_refresh(&code) {
         body["refresh_token"] = json!(refresh);
+        if let Some(ttl) = grants.refresh_ttl {
+            body["refresh_token_expires_in"] = json!(ttl.as_secs());
+        }
+    }
+    let client_id = grants.client.client_id.clone();
+    drop(grants);
+    let (nonce, scopes) = (code.nonce.as_deref(), code.scopes.as_slice());
+    let subject = Subject { client_id: &client_id, access_token: &access, nonce, scopes };
+    if let Some(token) = id_token(call, &code.user, &subject) {
+        body["id_token"] = json!(token);
     }
     Ok(body)
 }
 
 fn refresh(call: &Call, form: &Query) -> Result<Value, Denied> {
     check_client(call, form)?;
-    let known = form.get("refresh_token").and_then(|token| call.state.grants().refresh(token));
-    let (user, scopes) = known.ok_or_else(|| Denied::new("invalid_grant", "Token has been expired or revoked."))?;
+    let token = form.get("refresh_token").unwrap_or_default();
+    let known = call.state.grants().refresh(token).cloned();
+    let known = known.ok_or_else(|| Denied::ended(GrantEnd::Revoked))?;
+    if let Some(why) = known.ended {
+        return Err(Denied::ended(why));
+    }
     let mut grants = call.state.grants();
-    let access = grants.add_access(&user, &scopes);
-    let mut body = bearer(&access, grants.access_ttl, &scopes);
-    match call.effect {
-        Some(Effect::ShortToken { ms }) => grants.shorten(&access, std::time::Duration::from_millis(ms)),
-        Some(Effect::RotateRefreshToken) => {
-            let new = form.get("refresh_token").and_then(|token| grants.rotate(token));
-            body["refresh_token"] = json!(new);
-        }
-        _ => {}
+    let access = grants.add_access(&known.user, &known.scopes);
+    let mut body = bearer(&access, grants.access_ttl, &known.scopes);
+    if let Some(Effect::ShortToken { ms }) = call.effect {
+        grants.shorten(&access, std::time::Duration::from_millis(ms));
+    }
+    if call.effect == Some(Effect::RotateRefreshToken) {
+        body["refresh_token"] = json!(grants.rotate(token));
+    }
+    let client_id = grants.client.client_id.clone();
+    drop(grants);
+    let subject = Subject { client_id: &client_id, access_token: &access, nonce: None, scopes: &known.scopes };
+    if let Some(token) = id_token(call, &known.user, &subject) {
+        body["id_token"] = json!(token);
     }
     Ok(body)
 }
 
-/// A service account that acts for a user of its domain. The signature is not looked at: the stand-in knows no keys.
+/// A service account: for a user of its domain, or without `sub` for itself, with an empty calendar of its own. The
+/// signature is not looked at: the stand-in knows no keys of others.
 fn delegate(call: &Call, form: &Query) -> Result<Value, Denied> {
     let invalid = || Denied::new("invalid_grant", "Invalid JWT.");
     let assertion = form.get("assertion").ok_or_else(invalid)?;
@@ -131,12 +174,21 @@ fn delegate(call: &Call, form: &Query) -> Result<Value, Denied> {
     let (issued, expires) = (claims["iat"].as_i64(), claims["exp"].as_i64());
     let timely =
         matches!((issued, expires), (Some(iat), Some(exp)) if exp > clock::now().timestamp() && exp - iat <= 3600);
-    if !timely {
+    let meant =
+        claims["aud"].as_str().is_some_and(|aud| aud == TOKEN_URL || aud == format!("{}/token", call.state.root()));
+    let account = claims["iss"].as_str().filter(|account| !account.is_empty()).ok_or_else(invalid)?;
+    if !timely || !meant {
         return Err(invalid());
     }
     let scopes: Vec<String> =
         claims["scope"].as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    let user = claims["sub"].as_str().filter(|user| call.state.model().users.contains_key(*user));
+    let user = match claims["sub"].as_str() {
+        Some(user) => call.state.model().users.contains_key(user).then_some(user),
+        None => account.ends_with(SERVICE_ACCOUNTS).then(|| {
+            call.state.model().add_user(account, account);
+            account
+        }),
+    };
     let user = user.ok_or_else(|| {
         Denied::new("unauthorized_client", "Client is unauthorized to retrieve access tokens using this method.")
     })?;
@@ -178,19 +230,6 @@ pub(crate) fn revoke(call: &Call) -> Result<Response, Refusal> {
 pub(crate) fn userinfo(call: &Call) -> Result<Response, Refusal> {
     let token = call.header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     let scopes = call.state.grants().access(token).map(|access| access.scopes.clone()).unwrap_or_default();
-    let granted = |scope: &str| scopes.iter().any(|known| known.strip_prefix(SCOPE_PREFIX) == Some(scope));
-    let (sub, name) = {
-        let model = call.state.model();
-        let user = model.users.get(call.user()).ok_or_else(Refusal::invalid_credentials)?;
-        (user.sub.clone(), user.name.clone())
-    };
-    let mut body = json!({ "sub": sub });
-    if granted("userinfo.email") {
-        body["email"] = json!(call.user());
-        body["email_verified"] = json!(true);
-    }
-    if granted("userinfo.profile") {
-        body["name"] = json!(name);
-    }
-    Ok(Json(body).into_response())
+    let claims = claims(call, call.user(), &scopes).ok_or_else(Refusal::invalid_credentials)?;
+    Ok(Json(claims).into_response())
 }

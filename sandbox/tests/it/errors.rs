@@ -1,6 +1,6 @@
 use axum::http::Method;
-use serde_json::json;
-use slotd_sandbox::{NewCalendar, Options, RefusedEvents, Sandbox};
+use serde_json::{Value, json};
+use slotd_sandbox::{Effect, Fault, NewCalendar, Options, RefusedEvents, Sandbox};
 
 use crate::harness::{ANNA, Google, timed};
 
@@ -97,4 +97,57 @@ async fn calendars_that_cannot_be_stored_are_refused_whole() {
     google.sandbox.add_calendar(ANNA, calendar("UTC", vec![])).unwrap();
     let twice = add(ANNA, calendar("UTC", vec![]));
     assert_eq!(twice, RefusedEvents::DuplicateCalendar("x@group.calendar.google.com".to_owned()));
+}
+
+#[tokio::test]
+async fn what_no_document_knows_is_refused_unless_the_stand_in_is_lenient() {
+    let strict = Google::start().await;
+    let lenient = Google::with(Options { strict: false, ..Options::default() }, Vec::new()).await;
+    let mut odd = timed("Cut", 4, 9);
+    odd["summery"] = json!("misspelt");
+    for (google, parameter, field) in [(&strict, 400, 400), (&lenient, 200, 200)] {
+        assert_eq!(google.get("calendars/primary/events?maxResult=5").await.status, parameter);
+        assert_eq!(google.post("calendars/primary/events", odd.clone()).await.status, field);
+    }
+    let unknown = strict.get("calendars/primary/events?maxResult=5").await.json();
+    assert_eq!(unknown["error"]["errors"][0]["location"], "maxResult");
+    assert_eq!(strict.list("").await.0.len(), 0);
+}
+
+#[tokio::test]
+async fn every_exchange_can_be_recorded_and_no_token_is() {
+    let file = std::env::temp_dir().join(format!("slotd-record-{}", std::process::id()));
+    let options = Options { record: Some(file.clone()), ..Options::default() };
+    let google = Google::with(options, Vec::new()).await;
+    google.insert(timed("Cut", 4, 9)).await;
+    google.sandbox.faults().add(Fault::once("calendar.events.list", Effect::Truncate));
+    let bearer = format!("Bearer {}", google.token);
+    let path = "/calendar/v3/calendars/primary/events?maxResults=5";
+    assert!(google.try_send(Method::GET, path, &[("authorization", &bearer)], "").await.is_none());
+    google.sandbox.faults().add(Fault::once("calendar.events.get", Effect::ResetBefore));
+    let path = "/calendar/v3/calendars/primary/events/abcde";
+    assert!(google.try_send(Method::GET, path, &[("authorization", &bearer)], "").await.is_none());
+    google.try_send(Method::POST, "/revoke", &[], &format!("token={}", google.token)).await.unwrap();
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(!text.contains(&google.token));
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen: Vec<_> =
+        lines.iter().map(|line| (line["method"].as_str().unwrap(), line["status"].as_u64().unwrap())).collect();
+    let wanted = [
+        ("calendar.events.insert", 200),
+        ("calendar.events.list", 200),
+        ("calendar.events.get", 0),
+        ("oauth2.revoke", 400),
+    ];
+    assert_eq!(seen, wanted);
+    let answer: Value = serde_json::from_str(lines[0]["answer"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (&answer["summary"], &lines[0]["cut"], &lines[0]["fault"]),
+        (&json!("Cut"), &json!(false), &Value::Null)
+    );
+    assert_eq!((&lines[1]["query"], &lines[1]["cut"]), (&json!("maxResults=5"), &json!(true)));
+    assert_eq!(lines[2]["fault"]["kind"], "reset_before");
+    assert_eq!(lines[3]["body"], "token=masked");
 }

@@ -179,3 +179,10 @@ pub(crate) fn series(id: &str, day: u32, hour: u32, rule: &str) -> Value {
 pub(crate) fn ids(items: &[Value]) -> Vec<&str> {
     items.iter().map(|item| item["id"].as_str().unwrap()).collect()
 }
+
+/// In alphabetical order: what order a list has means nothing.
+pub(crate) fn sorted_ids(items: &[Value]) -> Vec<&str> {
+    let mut ids = ids(items);
+    ids.sort_unstable();
+    ids
+}

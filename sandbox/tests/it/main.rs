@@ -13,6 +13,7 @@ mod push;
 mod pushes;
 mod quota;
 mod recurrence;
+mod resources;
 mod speed;
 mod sync;
 mod tokens;

@@ -128,7 +128,7 @@ async fn a_call_may_name_whose_quota_it_uses() {
     let now = chrono::DateTime::<chrono::Utc>::from(std::time::UNIX_EPOCH + std::time::UNIX_EPOCH.elapsed().unwrap());
     let scope = "https://www.googleapis.com/auth/calendar.events";
     let now = now.timestamp();
-    let claims = json!({ "iss": "robot@x", "scope": scope, "sub": ANNA, "iat": now, "exp": now + 3600 });
+    let claims = json!({ "iss": "robot@x", "aud": format!("{}/token", google.sandbox.root()), "scope": scope, "sub": ANNA, "iat": now, "exp": now + 3600 });
     let assertion = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims.to_string()));
     let grant = ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
     let tokens = post(&google, "/token", &[grant, ("assertion", &assertion)]).await.ok();

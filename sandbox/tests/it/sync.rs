@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
+use slotd_sandbox::{NewCalendar, Options};
 
-use crate::harness::{Google, ids, series, timed};
+use crate::harness::{ANNA, Google, ids, series, sorted_ids, timed};
 
 #[tokio::test]
 async fn paging_covers_everything_once_and_loses_no_change_made_meanwhile() {
@@ -179,9 +180,76 @@ async fn deleted_events_are_shown_on_demand_in_their_time_and_never_as_series() 
         (&format!("{week}&showDeleted=true"), vec!["another", &gone, "regular"]),
         (&format!("{week}&showDeleted=true&singleEvents=true"), vec!["regular_20270104T080000Z", &gone]),
     ];
-    for (query, wanted) in table {
-        assert_eq!(ids(&google.list(query).await.0), wanted, "{query}");
+    for (query, mut wanted) in table {
+        wanted.sort_unstable();
+        assert_eq!(sorted_ids(&google.list(query).await.0), wanted, "{query}");
     }
     let since = google.get("calendars/primary/events?updatedMin=2000-01-01T00:00:00Z").await.ok();
     assert_eq!(since["items"].as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn the_order_of_a_list_is_shuffled_by_its_seed_and_exceptions_may_come_first_and_on_other_pages() {
+    let events: Vec<Value> =
+        (0..20).map(|n| series(&format!("series{n:02}"), 4, 9, "RRULE:FREQ=WEEKLY;COUNT=3")).collect();
+    let mut orders = Vec::new();
+    for order_seed in [0, 0, 7] {
+        let google = Google::with(Options { order_seed, ..Options::default() }, events.clone()).await;
+        for n in 0..20 {
+            let path = format!("calendars/primary/events/series{n:02}_20270111T080000Z");
+            google.patch(&path, json!({ "summary": "other" })).await.ok();
+        }
+        let (items, _) = google.list("maxResults=7").await;
+        let order: Vec<String> = ids(&items).into_iter().map(str::to_owned).collect();
+        assert_eq!(order, ids(&google.list("").await.0), "the order does not depend on the pages");
+        let place = |id: &str| order.iter().position(|known| known == id).unwrap();
+        let places =
+            (0..20).map(|n| (place(&format!("series{n:02}_20270111T080000Z")), place(&format!("series{n:02}"))));
+        let places: Vec<_> = places.collect();
+        let first = places.iter().filter(|(exception, master)| exception < master).count();
+        assert!((8..20).contains(&first), "{first} of 20 exceptions come first");
+        assert!(places.iter().any(|(exception, master)| exception < master && exception / 7 != master / 7));
+        orders.push(order);
+    }
+    assert_eq!(orders[0], orders[1]);
+    assert_ne!(orders[0], orders[2]);
+}
+
+#[tokio::test]
+async fn tokens_are_bound_to_account_calendar_and_what_was_asked_for() {
+    let google = Google::start().await;
+    let spa = NewCalendar { summary: "Spa".to_owned(), time_zone: "UTC".to_owned(), ..Default::default() };
+    let spa = google.sandbox.add_calendar(ANNA, spa).unwrap();
+    google.sandbox.add_user("ben@salon.example", "Ben");
+    assert!(google.sandbox.share(ANNA, "ben@salon.example", slotd_sandbox::Role::Owner));
+    for hour in 9..12 {
+        google.insert(timed("Cut", 4, hour)).await;
+    }
+    let events = "calendars/primary/events";
+    let first = google.get(&format!("{events}?maxResults=1&maxAttendees=5&singleEvents=false")).await.ok();
+    let page = first["nextPageToken"].as_str().unwrap().to_owned();
+    let list = async |path: &str, query: &str| google.get(&format!("{path}?{query}&pageToken={page}")).await;
+    // The number of results may change, and what is the default may be said or not.
+    assert_eq!(list(events, "maxAttendees=5&maxResults=2").await.status, 200);
+    for (path, query) in [
+        (events, "maxAttendees=6"),
+        (events, "maxAttendees=5&singleEvents=true"),
+        (events, "maxAttendees=5&timeZone=UTC"),
+        (&format!("calendars/{spa}/events"), "maxAttendees=5"),
+        ("users/me/calendarList", ""),
+    ] {
+        assert_eq!(list(path, query).await.refusal(), (400, "invalid".into()), "{path} {query}");
+    }
+    let token = google.sync_token().await;
+    let ben = format!("Bearer {}", google.sandbox.bearer_token("ben@salon.example"));
+    let path = format!("/calendar/v3/calendars/{ANNA}/events?syncToken={token}");
+    let foreign = google.try_send(axum::http::Method::GET, &path, &[("authorization", &ben)], "").await.unwrap();
+    assert_eq!(foreign.refusal(), (400, "invalid".into()));
+    for query in ["singleEvents=false", "showHiddenInvitations=false", "maxResults=1", "prettyPrint=false"] {
+        assert_eq!(google.get(&format!("{events}?syncToken={token}&{query}")).await.status, 200, "{query}");
+    }
+    for query in ["showDeleted=true", "maxAttendees=1", "timeZone=UTC", "showHiddenInvitations=true"] {
+        let answer = google.get(&format!("{events}?syncToken={token}&{query}")).await;
+        assert_eq!(answer.refusal(), (400, "invalid".into()), "{query}");
+    }
 }

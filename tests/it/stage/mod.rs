@@ -90,7 +90,17 @@ impl Stage {
 
     /// With events in the calendar, and with other settings.
     pub(crate) async fn with(db: Db, events: Vec<Value>, settings: impl FnOnce(&mut Config)) -> Self {
-        let sandbox = Sandbox::start(Options { auto_approve: true, ..Options::default() }).await.unwrap();
+        Self::before(Options::default(), db, events, settings).await
+    }
+
+    /// With a stand-in for Google that runs as it is told; consent is always given.
+    pub(crate) async fn before(
+        options: Options,
+        db: Db,
+        events: Vec<Value>,
+        settings: impl FnOnce(&mut Config),
+    ) -> Self {
+        let sandbox = Sandbox::start(Options { auto_approve: true, ..options }).await.unwrap();
         sandbox.add_user(OWNER, "Aurora");
         let calendar = NewCalendar {
             summary: "Salon".to_owned(),
