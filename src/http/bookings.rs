@@ -24,7 +24,7 @@ use crate::{
     domain::{BookingId, BusinessId, ResourceId, ServiceId},
     store::{
         api_keys::Scope,
-        bookings::{CalendarSync, Filter},
+        bookings::{CalendarSync, Filter, Gone},
         claims::HistoryStep,
     },
 };
@@ -62,6 +62,10 @@ pub(super) struct BookingBody {
     calendar_sync: CalendarSync,
     /// Google's id of the calendar event.
     event_id: Option<String>,
+    /// The event was deleted with many others: `asked`, the owner is asked whether the booking ends too; `kept`, the owner
+    /// keeps the booking without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_gone: Option<&'static str>,
     /// How to say its time on the phone.
     spoken: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,6 +123,11 @@ impl BookingBody {
             call_id: booking.call_id.clone(),
             calendar_sync: booking.calendar_sync,
             event_id: booking.link.as_ref().map(|link| link.event_id.clone()),
+            event_gone: booking.link.as_ref().and_then(|link| link.gone).and_then(|gone| match gone {
+                Gone::Asked => Some("asked"),
+                Gone::Kept => Some("kept"),
+                Gone::Doubted | Gone::Found => None,
+            }),
             spoken: spoken(booking.interval.start(), zone, booked.now),
             warning: booked.warning,
             created_at: local(booking.created_at, zone),

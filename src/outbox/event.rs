@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use super::{Outbox, worker::Delivered};
 use crate::{
     domain::{
-        BookingId, CalendarId, EventStatus,
+        BookingId, BusinessId, CalendarId, EventStatus,
         booking::State,
         event_id,
         reconcile::Seen,
@@ -14,7 +14,7 @@ use crate::{
     google::{self, AccountKey, EventPatch, Item, NewEvent},
     store::{
         self, Lane, Tx,
-        bookings::{Booking, CalendarSync, Content, EventLink},
+        bookings::{Booking, CalendarSync, Content, EventLink, Gone},
         businesses::Business,
         calendars::Calendar,
         follow::seen,
@@ -78,6 +78,10 @@ enum Outcome {
 /// What to tell Google about a booking as it is now.
 fn act(booking: &Booking) -> Act {
     let Some(link) = &booking.link else { return Act::Nothing };
+    let stands = matches!(booking.state, State::Confirmed { .. } | State::Completed { .. });
+    if stands && link.is_silent() {
+        return Act::Nothing;
+    }
     if link.recheck {
         return Act::Read;
     }
@@ -104,10 +108,12 @@ impl Outbox {
             Ok(None) => return Delivered::Settled,
             Err(error) => return Delivered::Unsettled(error),
         };
+        let asked_at = self.clock.now();
         let outcome = match self.perform(&job).await {
             Ok(outcome) => outcome,
-            Err(error) => return Delivered::Later(error),
+            Err(error) => return Delivered::Later { error, account: job.account(), asked_at },
         };
+        let doubted = (job.link.gone == Some(Gone::Doubted)).then_some((job.booking.business, job.calendar.id));
         let (delivery, outbox) = (delivery.clone(), self.wake.clone());
         let settle = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move { settle(tx, &delivery, &job, outcome).await })
@@ -115,9 +121,23 @@ impl Outbox {
         match self.store.write(Lane::Background, settle).await {
             Ok(()) => {
                 outbox.notify_one();
+                if let Some((business, calendar)) = doubted {
+                    self.settle_gone(business, calendar).await;
+                }
                 Delivered::Settled
             }
             Err(error) => Delivered::Unsettled(error),
+        }
+    }
+
+    /// Decides about events that are gone, once all that were missing together have been read. What fails here is done
+    /// after the calendar's next pass.
+    pub(super) async fn settle_gone(&self, business: BusinessId, calendar: CalendarId) {
+        let settle = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move { tx.settle_gone(business, calendar).await })
+        });
+        if let Err(error) = self.store.write(Lane::Background, settle).await {
+            tracing::warn!(%calendar, %error, "cannot decide about bookings whose events are gone");
         }
     }
 
@@ -269,9 +289,10 @@ impl Outbox {
         };
         if let Some(calendar) = found {
             let account = AccountKey { business, account: calendar.account };
+            let asked_at = self.clock.now();
             match self.google.delete_event(account, &calendar.google_id, event_id, None).await {
                 Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => {}
-                Err(error) => return Delivered::Later(error),
+                Err(error) => return Delivered::Later { error, account, asked_at },
             }
         }
         let held = delivery.clone();

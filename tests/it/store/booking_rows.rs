@@ -37,6 +37,7 @@ on_both_engines! {
                 written: None,
                 etag: None,
                 recheck: false,
+                gone: None,
             }),
             calendar_sync: CalendarSync::Pending,
             ..booking(&shop.resource, between(60, 105))
@@ -62,6 +63,7 @@ on_both_engines! {
             written: Some(Content { version: 2, interval: between(60, 105) }),
             etag: Some("\"3181161784712000\"".to_owned()),
             recheck: true,
+            gone: Some(Gone::Asked),
         });
         let states = [
             State::Confirmed { at: at(3) },
@@ -177,6 +179,7 @@ on_both_engines! {
             written: None,
             etag: None,
             recheck: false,
+            gone: None,
         };
         let mut new = Booking { link: Some(link), ..booking(&shop.resource, between(60, 90)) };
         let row = new.clone();
