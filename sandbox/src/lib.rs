@@ -11,6 +11,7 @@ mod faults;
 pub mod ics;
 mod model;
 mod oauth;
+mod owner;
 pub mod page;
 mod push;
 mod refusal;
@@ -85,30 +86,14 @@ impl Sandbox {
         self.state.model().add_user(email, name);
     }
 
-    /// Makes a calendar with its events, or fills the owner's empty primary calendar. Returns Google's id for it.
-    ///
-    /// # Errors
-    ///
-    /// When the owner or zone is unknown, the id is taken, or an event cannot be stored; nothing is kept then.
-    pub fn add_calendar(&self, owner_email: &str, calendar: NewCalendar) -> Result<String, RefusedEvents> {
-        self.state.model().add_calendar(owner_email, calendar)
-    }
-
-    /// Gives another user a role in a calendar, and puts it into that user's list. As with Google, sync tokens of the
-    /// calendar end. Returns whether there are such a calendar and user.
-    #[must_use]
-    pub fn share(&self, calendar: &str, email: &str, role: Role) -> bool {
-        let shared = self.state.model().share(calendar, email, role);
-        if shared {
-            self.state.faults.expire_sync_tokens(calendar);
-        }
-        shared
-    }
-
     /// An access token of this user for scripts: all scopes, no end.
     #[must_use]
     pub fn bearer_token(&self, email: &str) -> String {
         self.state.bearer_token(email)
+    }
+
+    fn state(&self) -> &AppState {
+        &self.state
     }
 
     /// The OAuth client that is registered.

@@ -82,6 +82,12 @@ impl Channels {
         self.lock().retain(|_, live| live.channel.user != user);
     }
 
+    /// Ends the channels of a calendar that one user, or anybody, has opened.
+    pub(crate) fn stop_all_for(&self, calendar: &str, user: Option<&str>) {
+        let ends = |channel: &Channel| channel.calendar == calendar && user.is_none_or(|user| channel.user == user);
+        self.lock().retain(|_, live| !ends(&live.channel));
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
     }

@@ -41,6 +41,7 @@ fn router(state: &AppState) -> Router {
     Router::new()
         .merge(api::routes(state))
         .merge(control::routes(state.clone()))
+        .merge(crate::owner::routes(state.clone()))
         .merge(crate::page::routes(state.clone()))
         .route("/", get(|| async { Redirect::temporary("/page/") }))
         .fallback(|| async { Refusal::not_found().into_response() })

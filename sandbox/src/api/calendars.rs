@@ -4,15 +4,33 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Call;
-use crate::model::{Calendar, ListEntry, Model, Role, User, digest, resolve};
+use super::asked::FREE;
+use crate::model::{Calendar, ListEntry, Model, Role, User, digest};
 use crate::refusal::Refusal;
 
 const RESULTS_DEFAULT: usize = 100;
 const RESULTS_MAX: usize = 250;
-const FREE: &[&str] =
-    &["alt", "fields", "key", "maxResults", "pageToken", "prettyPrint", "quotaUser", "syncToken", "userIp"];
+/// Parameters that a sync token does not depend on, besides those that nothing depends on. Incremental answers hold
+/// deleted and hidden entries whatever was asked for at first.
+const FREE_OF_SYNC: &[&str] = &["showDeleted", "showHidden", "syncToken"];
+/// The name under which the sync tokens of lists of calendars can be made to end, like those of a calendar.
+const TOKENS: &str = "calendarList";
 
-fn entry_body(calendar: &Calendar, role: Role, entry: ListEntry, email: &str) -> Value {
+/// A page's place: the list's revision when its pass began, and the last calendar shown.
+type PagePoint = (u64, String);
+/// Where a sync token's pass ended: the list's revision, and the epoch of the tokens.
+type SyncPoint = (u64, u64);
+
+/// An entry as its user sees it. Of a calendar that the user has no access to any more only the id is left.
+fn entry_body(id: &str, known: Option<(&Calendar, Role)>, entry: ListEntry, email: &str) -> Value {
+    let Some((calendar, role)) = known else {
+        return json!({
+            "kind": "calendar#calendarListEntry",
+            "etag": format!("\"{}{}\"", entry.revision, digest(&[id])),
+            "id": id,
+            "deleted": true,
+        });
+    };
     let mut body = json!({
         "kind": "calendar#calendarListEntry",
         "etag": format!("\"{}{}\"", entry.revision, digest(&[&calendar.id, &calendar.summary])),
@@ -22,7 +40,7 @@ fn entry_body(calendar: &Calendar, role: Role, entry: ListEntry, email: &str) ->
         "colorId": "14",
         "backgroundColor": "#9fe1e7",
         "foregroundColor": "#000000",
-        "selected": true,
+        "selected": !entry.hidden,
         "accessRole": role.name(),
         "dataOwner": calendar.owner,
         "defaultReminders": [],
@@ -30,6 +48,9 @@ fn entry_body(calendar: &Calendar, role: Role, entry: ListEntry, email: &str) ->
     });
     if calendar.id == email {
         body["primary"] = json!(true);
+    }
+    if entry.hidden {
+        body["hidden"] = json!(true);
     }
     if entry.deleted {
         body["deleted"] = json!(true);
@@ -44,7 +65,8 @@ fn user<'a>(model: &'a Model, email: &str) -> Result<&'a User, Refusal> {
 pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     let query = &call.query;
     let most = query.count("maxResults", RESULTS_MAX)?.unwrap_or(RESULTS_DEFAULT);
-    let show_deleted = query.flag("showDeleted")?.unwrap_or(false);
+    let show_deleted = query.flag("showDeleted")?;
+    let show_hidden = query.flag("showHidden")?;
     let least = match query.get("minAccessRole") {
         None | Some("freeBusyReader") => Role::FreeBusyReader,
         Some("reader") => Role::Reader,
@@ -53,17 +75,27 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         Some("owner") => Role::Owner,
         Some(_) => return Err(Refusal::parameter("minAccessRole", "Invalid value for minAccessRole.")),
     };
-    let binding = digest(&["calendarList", call.user(), &query.shape(FREE)]);
-    let since: Option<u64> = match query.get("syncToken") {
-        Some(_) if query.has("minAccessRole") || query.flag("showDeleted")? == Some(false) => {
-            return Err(Refusal::bad_request("Sync token cannot be used with other request restrictions."));
+    let free_of_sync: Vec<&str> = FREE.iter().chain(FREE_OF_SYNC).copied().collect();
+    let sync_binding = digest(&["calendarList/sync", call.user(), &query.shape(&free_of_sync)]);
+    let page_binding = digest(&["calendarList/page", call.user(), &query.shape(FREE)]);
+    let epoch = call.state.faults.token_epoch(TOKENS);
+    let since = match query.get("syncToken") {
+        Some(token) => {
+            let restricted = query.has("minAccessRole") || query.has("showOwnOrganizationOnly");
+            if restricted || show_deleted == Some(false) || show_hidden == Some(false) {
+                return Err(Refusal::bad_request("Sync token cannot be used with other request restrictions."));
+            }
+            let point: Option<SyncPoint> = call.state.sealer.open(&sync_binding, token);
+            let (revision, made_in) = point.ok_or_else(Refusal::invalid_sync_token)?;
+            if made_in != epoch {
+                return Err(Refusal::full_sync_required());
+            }
+            Some(revision)
         }
-        Some(token) => Some(call.state.sealer.open(&binding, token).ok_or_else(Refusal::invalid_sync_token)?),
         None => None,
     };
-    // A page token holds the pass's revision and the last calendar shown.
-    let page: Option<(u64, String)> = match query.get("pageToken") {
-        Some(token) => Some(call.state.sealer.open(&binding, token).ok_or_else(Refusal::invalid_page_token)?),
+    let page: Option<PagePoint> = match query.get("pageToken") {
+        Some(token) => Some(call.state.sealer.open(&page_binding, token).ok_or_else(Refusal::invalid_page_token)?),
         None => None,
     };
 
@@ -72,11 +104,17 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     let upto = page.as_ref().map_or(user.list_revision, |(upto, _)| *upto);
     let mut items: Vec<(&str, Value)> = Vec::new();
     for (id, entry) in &user.list {
-        let after_page = page.as_ref().is_none_or(|(_, last)| id > last);
-        let wanted = since.map_or(show_deleted || !entry.deleted, |since| entry.revision > since);
-        let (Some(calendar), true) = (model.calendars.get(id), after_page && wanted) else { continue };
-        let Some(role) = calendar.role_of(call.user()).filter(|role| *role >= least) else { continue };
-        items.push((id, entry_body(calendar, role, *entry, call.user())));
+        let wanted = match since {
+            Some(since) => entry.revision > since,
+            None => (show_deleted == Some(true) || !entry.deleted) && (show_hidden == Some(true) || !entry.hidden),
+        };
+        if !wanted || page.as_ref().is_some_and(|(_, last)| id <= last) {
+            continue;
+        }
+        let known = model.calendar(call.user(), id).ok();
+        if known.map_or(entry.deleted, |(_, role)| role >= least) {
+            items.push((id, entry_body(id, known, *entry, call.user())));
+        }
     }
     let more = items.len() > most;
     items.truncate(most);
@@ -85,9 +123,9 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         "etag": format!("\"p{}{}\"", user.list_revision, digest(&[call.user()])),
     });
     if let Some((last, _)) = items.last().filter(|_| more) {
-        answer["nextPageToken"] = json!(call.state.sealer.seal(&binding, &(upto, last)));
+        answer["nextPageToken"] = json!(call.state.sealer.seal(&page_binding, &(upto, last)));
     } else {
-        answer["nextSyncToken"] = json!(call.state.sealer.seal(&binding, &upto));
+        answer["nextSyncToken"] = json!(call.state.sealer.seal(&sync_binding, &(upto, epoch)));
     }
     answer["items"] = items.into_iter().map(|(_, item)| item).collect();
     drop(model);
@@ -98,8 +136,9 @@ pub(super) fn get_entry(call: &Call) -> Result<Response, Refusal> {
     let body = {
         let model = call.state.model();
         let (calendar, role) = model.calendar(call.user(), call.calendar())?;
-        let entry = user(&model, call.user())?.list.get(resolve(call.user(), call.calendar()));
-        entry_body(calendar, role, *entry.ok_or_else(Refusal::not_found)?, call.user())
+        let entry = user(&model, call.user())?.list.get(&calendar.id).filter(|entry| !entry.deleted);
+        let entry = *entry.ok_or_else(Refusal::not_found)?;
+        entry_body(&calendar.id, Some((calendar, role)), entry, call.user())
     };
     call.answer(body)
 }

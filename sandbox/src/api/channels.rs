@@ -1,4 +1,4 @@
-//! `events.watch` and `channels.stop`.
+//! `events.watch`, `calendarList.watch` and `channels.stop`.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use url::Url;
 
 use super::Call;
 use crate::clock;
+use crate::model::digest;
 use crate::push::{self, Channel};
 use crate::refusal::Refusal;
 
@@ -29,21 +30,46 @@ pub(super) fn watch(call: &Call) -> Result<Response, Refusal> {
             let message = "Push notifications are not supported by this resource.";
             return Err(Refusal::new(400, "calendar", "pushNotSupportedForRequestedResource", message));
         }
-        let mut uri = call.state.root();
-        uri.push_str("/calendar/v3/calendars/");
-        uri.extend(url::form_urlencoded::byte_serialize(calendar.id.as_bytes()));
-        uri.push_str("/events?alt=json");
-        Channel {
-            id: id(&body)?,
-            resource_id: calendar.resource_id(),
-            resource_uri: uri,
-            calendar: calendar.id.clone(),
-            user: call.user().to_owned(),
-            address: address(&body, call.state.options.allow_http_push)?,
-            token: token(&body)?,
-            expiration: expiration(&body)?,
-        }
+        let id: String = url::form_urlencoded::byte_serialize(calendar.id.as_bytes()).collect();
+        let collection = format!("calendars/{id}/events");
+        read(call, &body, calendar.resource_id(), &collection, calendar.id.clone())?
     };
+    open(call, channel)
+}
+
+/// Names a user's list of calendars in watch channels.
+pub(crate) fn list_resource_id(email: &str) -> String {
+    digest(&["calendarList", email])
+}
+
+/// A channel for the caller's list of calendars.
+pub(super) fn watch_list(call: &Call) -> Result<Response, Refusal> {
+    let body = call.json()?;
+    let resource_id = list_resource_id(call.user());
+    open(call, read(call, &body, resource_id, "users/me/calendarList", String::new())?)
+}
+
+/// The channel that a body asks for.
+fn read(
+    call: &Call,
+    body: &Map<String, Value>,
+    resource_id: String,
+    collection: &str,
+    calendar: String,
+) -> Result<Channel, Refusal> {
+    Ok(Channel {
+        id: id(body)?,
+        resource_id,
+        resource_uri: format!("{}/calendar/v3/{collection}?alt=json", call.state.root()),
+        calendar,
+        user: call.user().to_owned(),
+        address: address(body, call.state.options.allow_http_push)?,
+        token: token(body)?,
+        expiration: expiration(body)?,
+    })
+}
+
+fn open(call: &Call, channel: Channel) -> Result<Response, Refusal> {
     if call.state.channels.count() >= CHANNELS_MAX {
         return Err(Refusal::new(403, "usageLimits", "rateLimitExceeded", "Rate Limit Exceeded"));
     }

@@ -2,19 +2,33 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono_tz::Tz;
 
 use super::Call;
-use crate::model::{Record, Role, View, Write, parse_zone};
+use crate::model::{Calendar, Record, Role, View, Write, parse_zone};
 use crate::refusal::Refusal;
 
 /// Most attendees that are shown when nothing else is asked for.
 const ATTENDEES_MAX: usize = 100_000;
 
+/// Who looks at which calendar.
+#[derive(Clone, Copy)]
+pub(super) struct Viewer {
+    role: Role,
+    new_zone: Option<Tz>,
+}
+
+impl Viewer {
+    pub(super) fn new(calendar: &Calendar, role: Role) -> Self {
+        Self { role, new_zone: calendar.new_zone() }
+    }
+}
+
 /// How the caller wants events shown.
-pub(super) fn view(call: &Call, role: Role, deleted_details: bool) -> Result<View, Refusal> {
+pub(super) fn view(call: &Call, viewer: Viewer, deleted_details: bool) -> Result<View, Refusal> {
     Ok(View {
-        role,
-        zone: call.query.get("timeZone").map(parse_zone).transpose()?,
+        role: viewer.role,
+        zone: call.query.get("timeZone").map(parse_zone).transpose()?.or(viewer.new_zone),
         attendees_max: call.query.count("maxAttendees", ATTENDEES_MAX)?,
         deleted_details,
     })
@@ -24,42 +38,42 @@ fn write(call: &Call) -> Write<'_> {
     Write { actor: call.user(), if_match: call.header(header::IF_MATCH), import: false }
 }
 
-fn show(call: &Call, record: &Record, role: Role) -> Result<Response, Refusal> {
-    call.answer(record.show(view(call, role, true)?))
+fn show(call: &Call, record: &Record, viewer: Viewer) -> Result<Response, Refusal> {
+    call.answer(record.show(view(call, viewer, true)?))
 }
 
 /// A deleted event is still found, with `status: cancelled`.
 pub(super) fn get(call: &Call) -> Result<Response, Refusal> {
-    let (record, role) = {
+    let (record, viewer) = {
         let model = call.state.model();
         let (calendar, role) = model.calendar(call.user(), call.calendar())?;
-        (calendar.find(call.event()).ok_or_else(Refusal::not_found)?, role)
+        (calendar.find(call.event()).ok_or_else(Refusal::not_found)?, Viewer::new(calendar, role))
     };
-    show(call, &record, role)
+    show(call, &record, viewer)
 }
 
 pub(super) fn insert(call: &Call) -> Result<Response, Refusal> {
     let body = call.json()?;
-    let (record, role) = call
-        .state
-        .write(call.user(), call.calendar(), |calendar, role| Ok((calendar.insert(&body, write(call))?, role)))?;
-    show(call, &record, role)
+    let (record, viewer) = call.state.write(call.user(), call.calendar(), |calendar, role| {
+        Ok((calendar.insert(&body, write(call))?, Viewer::new(calendar, role)))
+    })?;
+    show(call, &record, viewer)
 }
 
 pub(super) fn patch(call: &Call) -> Result<Response, Refusal> {
     let body = call.json()?;
-    let (record, role) = call.state.write(call.user(), call.calendar(), |calendar, role| {
-        Ok((calendar.patch(call.event(), &body, write(call))?, role))
+    let (record, viewer) = call.state.write(call.user(), call.calendar(), |calendar, role| {
+        Ok((calendar.patch(call.event(), &body, write(call))?, Viewer::new(calendar, role)))
     })?;
-    show(call, &record, role)
+    show(call, &record, viewer)
 }
 
 pub(super) fn update(call: &Call) -> Result<Response, Refusal> {
     let body = call.json()?;
-    let (record, role) = call.state.write(call.user(), call.calendar(), |calendar, role| {
-        Ok((calendar.update(call.event(), &body, write(call))?, role))
+    let (record, viewer) = call.state.write(call.user(), call.calendar(), |calendar, role| {
+        Ok((calendar.update(call.event(), &body, write(call))?, Viewer::new(calendar, role)))
     })?;
-    show(call, &record, role)
+    show(call, &record, viewer)
 }
 
 pub(super) fn delete(call: &Call) -> Result<Response, Refusal> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::asked::{Asked, FREE, Last, Order, PagePoint, RESULTS_DEFAULT, RESULTS_MAX};
-use super::events::view;
+use super::events::{Viewer, view};
 use crate::faults::Effect;
 use crate::model::{Calendar, Record, Role, Window, digest, expand, instances_of, millis};
 use crate::refusal::Refusal;
@@ -28,6 +28,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         (None, Some(since)) if call.effect == Some(Effect::Stale) => since.revision,
         (None, _) => calendar.revision,
     };
+    let viewer = Viewer::new(calendar, role);
     let mut answer = head(calendar, role);
     let selected = select(&asked, calendar, upto);
     let zone = calendar.zone;
@@ -46,7 +47,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         Some(Effect::EmptyPage) => (Vec::new(), Some(asked.page_start(upto))),
         _ => (records, last),
     };
-    let view = view(call, role, asked.show_deleted)?;
+    let view = view(call, viewer, asked.show_deleted)?;
     if let Some(zone) = view.zone {
         answer.insert("timeZone".to_owned(), json!(zone.name()));
     }
@@ -139,6 +140,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let master = calendar.stored(call.event()).cloned().ok_or_else(Refusal::not_found)?;
     let exceptions = calendar.exceptions_of(&master.id);
     let zone = calendar.zone;
+    let viewer = Viewer::new(calendar, role);
     let mut answer = head(calendar, role);
     drop(model);
 
@@ -160,7 +162,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
         records.retain(|record| key(record) > *last);
     }
     let (records, last) = cut(records, most, key);
-    let view = view(call, role, true)?;
+    let view = view(call, viewer, true)?;
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
     if let Some(last) = last {
         answer.insert("nextPageToken".to_owned(), json!(call.state.sealer.seal(&binding, &last)));

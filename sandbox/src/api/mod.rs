@@ -15,6 +15,7 @@ use axum::http::Method as Verb;
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 
+pub(crate) use channels::list_resource_id;
 pub(crate) use dispatch::{Aborted, Call};
 pub(crate) use query::Query;
 
@@ -63,6 +64,25 @@ const CALENDARS: &[&str] =
     &["calendar", "calendar.readonly", "calendar.calendars", "calendar.calendars.readonly", "calendar.app.created"];
 const FREE_BUSY: &[&str] = &["calendar", "calendar.readonly", "calendar.freebusy", "calendar.events.freebusy"];
 
+/// Whoever may open a channel may end it.
+const CHANNELS: &[&str] = &[
+    "calendar",
+    "calendar.readonly",
+    "calendar.acls",
+    "calendar.acls.readonly",
+    "calendar.app.created",
+    "calendar.calendarlist",
+    "calendar.calendarlist.readonly",
+    "calendar.events",
+    "calendar.events.freebusy",
+    "calendar.events.owned",
+    "calendar.events.owned.readonly",
+    "calendar.events.public.readonly",
+    "calendar.events.readonly",
+    "calendar.settings",
+    "calendar.settings.readonly",
+];
+
 type Scopes = Option<&'static [&'static str]>;
 
 const fn method(id: &'static str, verb: Verb, path: &'static str, scopes: Scopes, action: Action) -> Method {
@@ -74,6 +94,7 @@ const fn method(id: &'static str, verb: Verb, path: &'static str, scopes: Scopes
 static METHODS: &[Method] = &[
     method("calendar.calendarList.list", Verb::GET, "/calendar/v3/users/me/calendarList", Some(LIST), calendars::list),
     method("calendar.calendarList.get", Verb::GET, "/calendar/v3/users/me/calendarList/{calendar}", Some(LIST_ENTRY), calendars::get_entry),
+    method("calendar.calendarList.watch", Verb::POST, "/calendar/v3/users/me/calendarList/watch", Some(LIST), channels::watch_list),
     method("calendar.calendars.get", Verb::GET, "/calendar/v3/calendars/{calendar}", Some(CALENDARS), calendars::get),
     method("calendar.events.list", Verb::GET, "/calendar/v3/calendars/{calendar}/events", Some(READ), list::list),
     method("calendar.events.insert", Verb::POST, "/calendar/v3/calendars/{calendar}/events", Some(WRITE), events::insert),
@@ -83,7 +104,7 @@ static METHODS: &[Method] = &[
     method("calendar.events.update", Verb::PUT, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::update),
     method("calendar.events.delete", Verb::DELETE, "/calendar/v3/calendars/{calendar}/events/{event}", Some(WRITE), events::delete),
     method("calendar.events.instances", Verb::GET, "/calendar/v3/calendars/{calendar}/events/{event}/instances", Some(READ), list::instances),
-    method("calendar.channels.stop", Verb::POST, "/calendar/v3/channels/stop", Some(READ), channels::stop),
+    method("calendar.channels.stop", Verb::POST, "/calendar/v3/channels/stop", Some(CHANNELS), channels::stop),
     method("calendar.freebusy.query", Verb::POST, "/calendar/v3/freeBusy", Some(FREE_BUSY), free_busy::query),
     method("oauth2.authorize", Verb::GET, "/o/oauth2/v2/auth", None, oauth::authorize),
     method("oauth2.consent", Verb::POST, "/o/oauth2/v2/auth", None, oauth::consent),

@@ -23,6 +23,8 @@ pub(crate) struct Calendar {
     pub(crate) owner: String,
     pub(crate) summary: String,
     pub(crate) zone: Tz,
+    /// Whether the zone has been another, in which stored events are written.
+    pub(crate) moved: bool,
     pub(crate) access: BTreeMap<String, Role>,
     /// The number of the last write.
     pub(crate) revision: u64,
@@ -41,6 +43,7 @@ impl Calendar {
             owner: owner.to_owned(),
             summary: summary.to_owned(),
             zone,
+            moved: false,
             access: BTreeMap::from([(owner.to_owned(), Role::Owner)]),
             revision: 0,
             updated: clock::now(),
@@ -52,6 +55,11 @@ impl Calendar {
 
     pub(crate) fn role_of(&self, email: &str) -> Option<Role> {
         self.access.get(email).copied()
+    }
+
+    /// The zone in which stored times have to be shown, where they were written in another.
+    pub(crate) fn new_zone(&self) -> Option<Tz> {
+        self.moved.then_some(self.zone)
     }
 
     pub(crate) fn is_primary(&self) -> bool {

@@ -6,6 +6,7 @@ mod import;
 mod instances;
 mod record;
 mod series;
+mod sharing;
 mod times;
 mod write;
 
@@ -24,7 +25,8 @@ pub(crate) use write::Write;
 use crate::refusal::Refusal;
 
 /// What a user may do with a calendar; each role includes the ones before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Role {
     /// Sees when the calendar is busy, and nothing else.
     FreeBusyReader,
@@ -72,6 +74,7 @@ pub(crate) struct User {
 pub(crate) struct ListEntry {
     pub(crate) revision: u64,
     pub(crate) deleted: bool,
+    pub(crate) hidden: bool,
 }
 
 /// Everything that is stored.
@@ -92,25 +95,6 @@ impl Model {
         self.users.insert(email.to_owned(), user);
         self.calendars.insert(email.to_owned(), Calendar::new(email, email, name, chrono_tz::Tz::UTC));
         self.list(email, email);
-    }
-
-    /// Puts a calendar into a user's list, or marks its entry changed.
-    pub(crate) fn list(&mut self, email: &str, calendar: &str) {
-        if let Some(user) = self.users.get_mut(email) {
-            user.list_revision += 1;
-            let entry = ListEntry { revision: user.list_revision, deleted: false };
-            user.list.insert(calendar.to_owned(), entry);
-        }
-    }
-
-    /// Gives a user a role in a calendar and lists it. `false` when either is unknown.
-    pub(crate) fn share(&mut self, calendar: &str, email: &str, role: Role) -> bool {
-        let Some(known) = self.calendars.get_mut(calendar).filter(|_| self.users.contains_key(email)) else {
-            return false;
-        };
-        known.access.insert(email.to_owned(), role);
-        self.list(email, calendar);
-        true
     }
 
     /// The calendar that `id` means to a user, with the user's role in it. Without a role it does not exist.

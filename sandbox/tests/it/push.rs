@@ -2,10 +2,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::post;
 use serde_json::{Value, json};
-use slotd_sandbox::{Effect, Fault, NewCalendar};
+use slotd_sandbox::{Effect, Fault, NewCalendar, Role};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -108,6 +108,34 @@ async fn a_stopped_channel_is_silent_and_only_its_opener_stops_it() {
     let got = receiver.wait_for(4).await;
     let late: Vec<_> = got[2..].iter().map(|headers| text(headers, "x-goog-channel-id")).collect();
     assert_eq!(late, ["two", "two"]);
+}
+
+#[tokio::test]
+async fn a_list_of_calendars_can_be_watched_and_lost_access_ends_a_calendars_channels() {
+    let google = Google::start().await;
+    google.sandbox.add_user("ben@salon.example", "Ben");
+    let chair = NewCalendar { summary: "Chair".to_owned(), time_zone: "UTC".to_owned(), ..Default::default() };
+    let chair = google.sandbox.add_calendar("ben@salon.example", chair).unwrap();
+    assert!(google.sandbox.share(&chair, ANNA, Role::Writer));
+    let receiver = Receiver::start(&[]).await;
+    let list = google.post("users/me/calendarList/watch", receiver.channel("list")).await.ok();
+    assert!(list["resourceUri"].as_str().unwrap().ends_with("/calendar/v3/users/me/calendarList?alt=json"));
+    google.post(&format!("calendars/{chair}/events/watch"), receiver.channel("chair")).await.ok();
+    receiver.wait_for(2).await;
+
+    google.insert(timed("no list changes", 4, 9)).await;
+    assert!(google.sandbox.set_title(&chair, "Stool"));
+    assert!(google.sandbox.unshare(&chair, ANNA));
+    let ben = [("authorization", format!("Bearer {}", google.sandbox.bearer_token("ben@salon.example")))];
+    let ben = ben.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let path = format!("/calendar/v3/calendars/{chair}/events");
+    google.try_send(Method::POST, &path, &ben, &timed("unseen", 4, 9).to_string()).await.unwrap().ok();
+    assert!(google.sandbox.share(&chair, ANNA, Role::Reader));
+    let got = receiver.wait_for(4).await;
+    let late: Vec<_> = got[2..].iter().map(|headers| text(headers, "x-goog-channel-id")).collect();
+    assert_eq!(late, ["list", "list"]);
+    let stop = json!({ "id": "list", "resourceId": list["resourceId"] });
+    assert_eq!(google.post("channels/stop", stop).await.status, 204);
 }
 
 #[tokio::test]
