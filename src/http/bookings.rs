@@ -21,7 +21,7 @@ use crate::{
     availability::spoken,
     booking::{Booked, Change, Key, NewBooking, Reply, Wish},
     crypto::sha256,
-    domain::{BookingId, BusinessId, ResourceId, ServiceId},
+    domain::{BookingId, BusinessId, ResourceId, ServiceId, booking::State as Stage},
     store::{
         api_keys::Scope,
         bookings::{CalendarSync, Filter, Gone},
@@ -105,6 +105,8 @@ impl BookingBody {
             start: local(step.interval.start(), zone),
             end: local(step.interval.end(), zone),
         };
+        let stands = matches!(booking.state, Stage::Confirmed { .. } | Stage::Completed { .. });
+        let gone = booking.link.as_ref().and_then(|link| link.gone).filter(|_| stands);
         Self {
             id: booking.id,
             status: booking.state.as_str(),
@@ -123,7 +125,7 @@ impl BookingBody {
             call_id: booking.call_id.clone(),
             calendar_sync: booking.calendar_sync,
             event_id: booking.link.as_ref().map(|link| link.event_id.clone()),
-            event_gone: booking.link.as_ref().and_then(|link| link.gone).and_then(|gone| match gone {
+            event_gone: gone.and_then(|gone| match gone {
                 Gone::Asked => Some("asked"),
                 Gone::Kept => Some("kept"),
                 Gone::Doubted | Gone::Found => None,

@@ -41,6 +41,8 @@ pub(super) struct CalendarBody {
     access_role: String,
     /// Whether the account's list of calendars names it.
     listed: bool,
+    /// Whether the owner hides it there.
+    hidden: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<ResourceId>,
     blocks: bool,
@@ -113,6 +115,7 @@ impl CalendarBody {
             time_zone: zone.name(),
             access_role: calendar.access_role,
             listed: mirror.listed,
+            hidden: mirror.hidden,
             lost_since: mirror.lost_at.map(|at| local(at, zone)),
             what_to_do,
             asked_bookings,

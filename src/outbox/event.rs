@@ -11,7 +11,7 @@ use crate::{
         reconcile::Seen,
         template::{self, Values},
     },
-    google::{self, AccountKey, EventPatch, Item, NewEvent},
+    google::{self, AccountKey, EventPatch, EventsQuery, Item, NewEvent},
     store::{
         self, Lane, Tx,
         bookings::{Booking, CalendarSync, Content, EventLink, Gone},
@@ -270,7 +270,15 @@ impl Outbox {
             Err(google::Error::AlreadyDeleted) => Ok((None, Seen::Deleted)),
             Err(google::Error::NotFound) => {
                 // Not found may also mean that the calendar cannot be read: that must not call a booking off.
-                self.google.calendar(job.account(), calendar).await?;
+                match self.google.calendar(job.account(), calendar).await {
+                    Ok(_) => {}
+                    // The owner may have taken it off their list, and it can be read all the same.
+                    Err(google::Error::NotFound) => {
+                        let one = EventsQuery { max_results: 1, ..EventsQuery::default() };
+                        self.google.list_events(job.account(), calendar, &one).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
                 Ok((None, Seen::Missing))
             }
             Err(error) => Err(error),

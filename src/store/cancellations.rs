@@ -31,6 +31,11 @@ const TALLY: Sql = Sql::same(
        FROM booking
       WHERE business_id = $1 AND calendar_id = $2 AND end_at > $3 AND start_at > $3 - 604800000000",
 );
+/// Before bookings, as passes do.
+const LOCK: Sql = Sql {
+    sqlite: "SELECT 1 FROM calendar WHERE business_id = $1 AND id = $2",
+    postgres: "SELECT 1::bigint FROM calendar WHERE business_id = $1 AND id = $2 FOR UPDATE",
+};
 const GONE: Sql = Sql::same(
     "SELECT id FROM booking
       WHERE business_id = $1 AND calendar_id = $2 AND gone = $3 AND state = 'confirmed' AND end_at > $4
@@ -47,6 +52,7 @@ const ASKED: Sql = Sql::same(
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("TALLY", TALLY),
+    ("LOCK", LOCK),
     ("GONE", GONE),
     ("DOUBT", DOUBT),
     ("QUESTIONS", QUESTIONS),
@@ -94,24 +100,26 @@ impl Tx {
         })
     }
 
-    /// Whether the brake keeps one more booking of this calendar from ending with its event.
-    pub(super) async fn brake_holds(&mut self, business: BusinessId, calendar: CalendarId) -> Result<bool> {
-        Ok(self.tally(business, calendar).await?.holds(1))
-    }
-
-    /// Lets a booking that this transaction has locked wait, for others or for the owner.
-    pub(super) async fn hold_back(&mut self, booking: &mut Booking, gone: Gone) -> Result<()> {
-        let Some(link) = &mut booking.link else { return Ok(()) };
-        (link.gone, link.recheck) = (Some(gone), false);
-        let calendar = link.calendar;
-        self.update_booking(booking).await?;
-        if gone == Gone::Asked {
-            tracing::warn!(
-                business = %booking.business, %calendar, booking = %booking.id,
-                "the event of a booking is gone like many others; the booking stands until the owner answers"
-            );
+    /// Keeps a booking that this transaction has locked from ending with its event, if the event is one of many: it waits
+    /// for what the others turn out to be, or for the owner. `false` when the booking may end.
+    pub(super) async fn hold_back(&mut self, booking: &mut Booking) -> Result<bool> {
+        let Some(link) = &mut booking.link else { return Ok(false) };
+        let (business, calendar) = (booking.business, link.calendar);
+        if link.gone == Some(Gone::Doubted) {
+            (link.gone, link.recheck) = (Some(Gone::Found), false);
+            self.update_booking(booking).await?;
+            return Ok(true);
         }
-        Ok(())
+        let tally = self.tally(business, calendar).await?;
+        if !tally.holds(1) {
+            return Ok(false);
+        }
+        link.gone = Some(Gone::Asked);
+        self.update_booking(booking).await?;
+        if tally.asked == 0 {
+            warn(business, calendar, 1);
+        }
+        Ok(true)
     }
 
     /// Judges together what one list says of slotd's own events: those of `deleted` that would end too many bookings are
@@ -149,7 +157,7 @@ impl Tx {
                 asked += 1;
             }
         }
-        if asked > 0 {
+        if asked > 0 && tally.asked == 0 {
             warn(business, calendar, asked);
         }
         Ok(taken)
@@ -182,6 +190,7 @@ impl Tx {
     /// Decides about events that are known to be gone, once none like them is being read any more, or enough are known.
     /// Harmless to repeat.
     pub async fn settle_gone(&mut self, business: BusinessId, calendar: CalendarId) -> Result<()> {
+        let _: Option<(i64,)> = fetch!(fetch_optional, self, LOCK, business.to_string(), calendar.to_string())?;
         let tally = self.tally(business, calendar).await?;
         let ask = tally.holds(tally.found);
         if tally.found == 0 || !ask && tally.doubted > 0 {

@@ -139,13 +139,8 @@ impl Tx {
             }
             Decision::Move(interval) => self.move_with_owner(booking, interval, etag).await,
             Decision::Cancel => {
-                let link = booking.link.as_ref().map(|link| (link.calendar, link.gone));
-                match link {
-                    Some((_, Some(Gone::Doubted))) => self.hold_back(booking, Gone::Found).await?,
-                    Some((calendar, _)) if self.brake_holds(booking.business, calendar).await? => {
-                        self.hold_back(booking, Gone::Asked).await?;
-                    }
-                    _ => self.cancel_with_owner(booking).await?,
+                if !self.hold_back(booking).await? {
+                    self.cancel_with_owner(booking).await?;
                 }
                 Ok(false)
             }

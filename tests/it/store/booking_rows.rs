@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use slotd::{
     domain::booking::{Party, State},
     store::{
-        bookings::{Booking, CalendarSync, Content, Customer, EventLink, Filter},
+        bookings::{Booking, CalendarSync, Content, Customer, EventLink, Filter, Gone},
         claims::{Claim, Source, Step},
     },
 };
