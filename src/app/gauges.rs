@@ -17,7 +17,14 @@ const PERIOD: Duration = Duration::from_secs(15);
 pub(super) async fn keep(store: Store, metrics: Metrics, clock: SharedClock, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let read = store::work::<_, store::Error, _>(|tx| {
-            Box::pin(async move { Ok((tx.outbox_depth().await?, tx.oldest_look().await?, tx.lost_calendars().await?, tx.asked_bookings().await?)) })
+            Box::pin(async move {
+                Ok((
+                    tx.outbox_depth().await?,
+                    tx.oldest_look().await?,
+                    tx.lost_calendars().await?,
+                    tx.asked_bookings().await?,
+                ))
+            })
         });
         match store.read(read).await {
             Ok((depth, oldest_look, lost, asked)) => {

@@ -20,7 +20,8 @@ use crate::{
     },
     store::{
         self, Lane, Tx,
-        bookings::{Booking, CalendarSync, Customer, Filter, Gone},
+        bookings::{Booking, CalendarSync, Customer, Filter},
+        cancellations::Gone,
         claims::{HistoryStep, Source, Step},
     },
 };

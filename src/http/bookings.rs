@@ -24,7 +24,8 @@ use crate::{
     domain::{BookingId, BusinessId, ResourceId, ServiceId, booking::State as Stage},
     store::{
         api_keys::Scope,
-        bookings::{CalendarSync, Filter, Gone},
+        bookings::{CalendarSync, Filter},
+        cancellations::Gone,
         claims::HistoryStep,
     },
 };

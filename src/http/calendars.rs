@@ -29,6 +29,7 @@ use crate::{
 };
 
 /// A mirrored calendar as answers tell it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Serialize)]
 pub(super) struct CalendarBody {
     id: CalendarId,
@@ -199,7 +200,8 @@ pub(super) async fn status(
         CalendarBody::new(calendar, asked)
     };
     let calendars: Vec<CalendarBody> = office.calendars.into_iter().map(body).collect();
-    let urgency = |calendar: &&CalendarBody| (calendar.asked_bookings > 0, calendar.lost_since.is_some(), calendar.target);
+    let urgency =
+        |calendar: &&CalendarBody| (calendar.asked_bookings > 0, calendar.lost_since.is_some(), calendar.target);
     let troubled = calendars.iter().filter(|calendar| calendar.what_to_do.is_some());
     let most_urgent = troubled.max_by_key(urgency).and_then(|calendar| calendar.what_to_do);
     let what_to_do = match (connection, standing.freshness) {
@@ -416,7 +418,10 @@ fn writable(target: bool, calendar: &Calendar) -> Result<(), Problem> {
     if target && !access::may_write(&calendar.access_role) {
         return Err(Problem::invalid(
             "/target",
-            format!("the account has the role {} there and cannot write; writer or owner is needed", calendar.access_role),
+            format!(
+                "the account has the role {} there and cannot write; writer or owner is needed",
+                calendar.access_role
+            ),
         ));
     }
     Ok(())

@@ -14,9 +14,10 @@ use crate::{
     google::{self, AccountKey, EventPatch, EventsQuery, Item, NewEvent},
     store::{
         self, Lane, Tx,
-        bookings::{Booking, CalendarSync, Content, EventLink, Gone},
+        bookings::{Booking, CalendarSync, Content, EventLink},
         businesses::Business,
         calendars::Calendar,
+        cancellations::Gone,
         follow::seen,
         outbox::Delivery,
     },

@@ -13,7 +13,7 @@ use crate::{
     store::{
         self, Lane,
         accounts::AccountStatus,
-        bookings::Gone,
+        cancellations::Gone,
         outbox::{Delivery, Owed},
     },
 };
@@ -126,9 +126,7 @@ impl Outbox {
         };
         let outcome = match delivered {
             Delivered::Settled => "done",
-            Delivered::Later { error, account, asked_at } => {
-                self.put_back(delivery, &error, account, asked_at).await
-            }
+            Delivered::Later { error, account, asked_at } => self.put_back(delivery, &error, account, asked_at).await,
             Delivered::Unsettled(error) => {
                 tracing::warn!(kind, %error, "cannot settle a delivery; it is repeated when its lease ends");
                 "unsettled"

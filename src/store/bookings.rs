@@ -1,11 +1,9 @@
 //! Bookings, from their hold to their end.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use super::{Error, Result, Sql, Tx, cancellations::Gone, execute, fetch, instant, micros, parse};
 use crate::{
     crypto::Cell,
     domain::{
@@ -59,43 +57,6 @@ impl CalendarSync {
             Self::Synced => "synced",
             Self::Failed => "failed",
         }
-    }
-}
-
-/// What is known of an event that is gone, or seems so, while its booking stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
-    /// It is missing together with many others, and is being read by its id.
-    Doubted,
-    /// Google says that it is gone; others are still being read.
-    Found,
-    /// The owner is asked whether the booking ends with it.
-    Asked,
-    /// The owner keeps the booking without an event.
-    Kept,
-}
-
-impl Gone {
-    /// The word for it in the table.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Doubted => "doubted",
-            Self::Found => "found",
-            Self::Asked => "asked",
-            Self::Kept => "kept",
-        }
-    }
-}
-
-impl FromStr for Gone {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Doubted, Self::Found, Self::Asked, Self::Kept]
-            .into_iter()
-            .find(|gone| gone.as_str() == text)
-            .ok_or_else(|| format!("`{text}` is not known"))
     }
 }
 

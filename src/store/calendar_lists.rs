@@ -102,12 +102,7 @@ impl Tx {
     }
 
     /// Ends what [`Tx::claim_list`] began, with the same instant.
-    pub async fn list_read(
-        &mut self,
-        business: BusinessId,
-        account: AccountId,
-        again_at: DateTime<Utc>,
-    ) -> Result<()> {
+    pub async fn list_read(&mut self, business: BusinessId, account: AccountId, again_at: DateTime<Utc>) -> Result<()> {
         execute!(self, READ, business.to_string(), account.to_string(), micros(again_at))?;
         Ok(())
     }

@@ -37,6 +37,7 @@ pub struct Calendar {
 }
 
 /// How the mirror of a calendar stands.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mirror {
     /// Rises with each visible change.

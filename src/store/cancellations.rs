@@ -1,13 +1,13 @@
 //! The brake on mass cancellation: bookings whose events are gone in numbers wait for the owner's word. When that is so
 //! is pure ([`brake`]); this counts, and carries the answer out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, str::FromStr};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Result, Sql, Tx,
-    bookings::{Booking, CalendarSync, Gone},
+    bookings::{Booking, CalendarSync},
     execute, fetch, micros, parse,
 };
 use crate::domain::{BookingId, BusinessId, CalendarId, booking::State, brake, reconcile::Seen};
@@ -50,14 +50,45 @@ const QUESTIONS: Sql = Sql::same(
 const ASKED: Sql = Sql::same(
     "SELECT CAST(COUNT(*) AS BIGINT) FROM booking WHERE gone = 'asked' AND state = 'confirmed' AND end_at > $1",
 );
-pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("TALLY", TALLY),
-    ("LOCK", LOCK),
-    ("GONE", GONE),
-    ("DOUBT", DOUBT),
-    ("QUESTIONS", QUESTIONS),
-    ("ASKED", ASKED),
-];
+pub(super) const STATEMENTS: &[(&str, Sql)] =
+    &[("TALLY", TALLY), ("LOCK", LOCK), ("GONE", GONE), ("DOUBT", DOUBT), ("QUESTIONS", QUESTIONS), ("ASKED", ASKED)];
+
+/// What is known of an event that is gone, or seems so, while its booking stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It is missing together with many others, and is being read by its id.
+    Doubted,
+    /// Google says that it is gone; others are still being read.
+    Found,
+    /// The owner is asked whether the booking ends with it.
+    Asked,
+    /// The owner keeps the booking without an event.
+    Kept,
+}
+
+impl Gone {
+    /// The word for it in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Doubted => "doubted",
+            Self::Found => "found",
+            Self::Asked => "asked",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+impl FromStr for Gone {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Doubted, Self::Found, Self::Asked, Self::Kept]
+            .into_iter()
+            .find(|gone| gone.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is not known"))
+    }
+}
 
 /// What the owner wants of bookings whose events are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

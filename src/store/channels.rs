@@ -67,9 +67,8 @@ const LIVE: Sql = Sql::same(
 );
 const STOPPING: Sql =
     Sql::same("UPDATE channel SET state = 'stopping' WHERE business_id = $1 AND calendar_id = $2 AND id <> $3");
-const GIVE_UP: Sql = Sql::same(
-    "UPDATE channel SET state = 'stopping' WHERE business_id = $1 AND calendar_id = $2 AND state = 'live'",
-);
+const GIVE_UP: Sql =
+    Sql::same("UPDATE channel SET state = 'stopping' WHERE business_id = $1 AND calendar_id = $2 AND state = 'live'");
 const GIVE_UP_ONE: Sql = Sql::same("UPDATE channel SET state = 'stopping' WHERE business_id = $1 AND id = $2");
 /// Of an account that Google lets in no more: it sends nothing, and nothing can be stopped until the owner is back.
 const GIVE_UP_ACCOUNT: Sql = Sql::same(

@@ -6,7 +6,8 @@ use chrono_tz::Tz;
 
 use super::{
     Result, Sql, Tx,
-    bookings::{Booking, CalendarSync, Content, Gone},
+    bookings::{Booking, CalendarSync, Content},
+    cancellations::Gone,
     claims::{Source, Step, claimed},
     execute,
 };

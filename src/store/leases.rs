@@ -26,6 +26,7 @@ pub struct Lease {
 }
 
 /// What a finished pass changes about its calendar.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// Where the next pass begins.
@@ -386,8 +387,7 @@ impl Tx {
         at: DateTime<Utc>,
         passes: i64,
     ) -> Result<bool> {
-        let silent =
-            execute!(self, FALLEN_SILENT, business.to_string(), calendar.to_string(), micros(at), passes)? > 0;
+        let silent = execute!(self, FALLEN_SILENT, business.to_string(), calendar.to_string(), micros(at), passes)? > 0;
         if silent {
             self.give_channels_up(business, calendar).await?;
         }

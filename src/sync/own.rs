@@ -178,8 +178,7 @@ impl Mirrors {
         since: DateTime<Utc>,
     ) -> Result<Vec<BookingId>, PassError> {
         let deleted = own.iter().filter(|own| own.event.status == EventStatus::Cancelled);
-        let mut deleted: Vec<(BookingId, String)> =
-            deleted.map(|own| (own.booking.id, own.event.id.clone())).collect();
+        let mut deleted: Vec<(BookingId, String)> = deleted.map(|own| (own.booking.id, own.event.id.clone())).collect();
         // So few are judged one by one.
         if deleted.len() <= brake::ALWAYS {
             return Ok(Vec::new());

@@ -167,8 +167,7 @@ impl Mirrors {
 
     async fn token_ended(&self, pass: &Pass) -> Result<(), PassError> {
         let lease = pass.lease;
-        let end =
-            store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.token_ended(&lease).await }));
+        let end = store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.token_ended(&lease).await }));
         Ok(self.store.write(Lane::Background, end).await?)
     }
 

@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use slotd::{
     domain::booking::{Party, State},
     store::{
-        bookings::{Booking, CalendarSync, Content, Customer, EventLink, Filter, Gone},
+        bookings::{Booking, CalendarSync, Content, Customer, EventLink, Filter},
+        cancellations::Gone,
         claims::{Claim, Source, Step},
     },
 };

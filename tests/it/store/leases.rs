@@ -289,8 +289,10 @@ on_both_engines! {
         assert_eq!(due().await, []);
         db.clock.advance(TimeDelta::minutes(10));
         assert_eq!(due().await, [(business, id)]);
-        schedule(0, false).await.unwrap();
+        schedule(20, false).await.unwrap();
         assert_eq!(due().await, [], "Google cannot push for it");
+        db.clock.advance(TimeDelta::minutes(10));
+        assert_eq!(due().await, [(business, id)], "it may be able to by now");
     }
 }
 
