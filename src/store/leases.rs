@@ -145,6 +145,10 @@ const WATCH_DUE: Sql = Sql::same(
 );
 const WATCH_AT: Sql =
     Sql::same("UPDATE calendar SET watch_due_at = $3, watchable = $4 WHERE business_id = $1 AND id = $2");
+/// Puts it off, so that nobody else asks for a channel at the same time, and that it is asked for again if this node dies.
+const WATCH_CLAIM: Sql = Sql::same(
+    "UPDATE calendar SET watch_due_at = $4 WHERE business_id = $1 AND id = $2 AND watch_due_at <= $3",
+);
 const WATCH_FAILED: Sql = Sql::same(
     "UPDATE calendar SET watch_due_at = $3, watch_failures = watch_failures + 1 WHERE business_id = $1 AND id = $2",
 );
@@ -172,6 +176,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("OLDEST_LOOK", OLDEST_LOOK),
     ("WATCH_DUE", WATCH_DUE),
     ("WATCH_AT", WATCH_AT),
+    ("WATCH_CLAIM", WATCH_CLAIM),
     ("WATCH_FAILED", WATCH_FAILED),
     ("WATCH_FAILURES", WATCH_FAILURES),
     ("FALLEN_SILENT", FALLEN_SILENT),
@@ -363,6 +368,18 @@ impl Tx {
         let watchable = i64::from(watchable);
         execute!(self, WATCH_AT, business.to_string(), calendar.to_string(), micros(at), watchable)?;
         Ok(())
+    }
+
+    /// Takes it on to ask for a channel that is due. Should nothing come of it, it is due again at `again_at`. `false` when
+    /// somebody else was first.
+    pub async fn claim_watch(
+        &mut self,
+        business: BusinessId,
+        calendar: CalendarId,
+        again_at: DateTime<Utc>,
+    ) -> Result<bool> {
+        let now = micros(self.now());
+        Ok(execute!(self, WATCH_CLAIM, business.to_string(), calendar.to_string(), now, micros(again_at))? > 0)
     }
 
     /// Puts the next try to watch a calendar off, after one that failed.

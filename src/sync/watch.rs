@@ -104,16 +104,20 @@ impl Mirrors {
             stopping: false,
             expires_at: now + ttl,
         };
-        // Committed before Google is asked: the first push may come before the answer. The next try is set here as well,
-        // so that a node that dies in between leaves no calendar unwatched.
+        // Committed before Google is asked: the first push may come before the answer.
         let (row, retry_at) = (channel.clone(), now + self.chance.jitter(RETRY, 25));
-        let prepare = store::work::<(), store::Error, _>(move |tx| {
+        let prepare = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move {
+                if !tx.claim_watch(business, id, retry_at).await? {
+                    return Ok(false);
+                }
                 tx.insert_channel(&row).await?;
-                tx.schedule_watch(business, id, retry_at, true).await
+                Ok(true)
             })
         });
-        self.store.write(Lane::Background, prepare).await?;
+        if !self.store.write(Lane::Background, prepare).await? {
+            return Ok(());
+        }
 
         let wish = NewChannel {
             id: channel.id,

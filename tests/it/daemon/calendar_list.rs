@@ -56,6 +56,14 @@ async fn target_shared(stage: &Stage) {
     stage.mirrored().await;
 }
 
+/// Has Google refuse one more pass.
+async fn refused(stage: &Stage) {
+    let refusals = || stage.raw.count("SELECT CAST(SUM(refusals) AS BIGINT) FROM calendar");
+    let before = refusals().await;
+    stage.sync_now().await;
+    eventually("a pass is refused", async || (refusals().await > before).then_some(())).await;
+}
+
 fn lists_of_shared(stage: &Stage) -> usize {
     let calls = stage.google.sandbox.calls();
     calls.iter().filter(|call| call.method == LIST && call.calendar.as_deref() == Some(SHARED)).count()
@@ -71,8 +79,7 @@ on_both_engines! {
 
         assert!(stage.google.sandbox.unshare(SHARED, OWNER));
         for _ in 0..3 {
-            stage.sync_now().await;
-            stage.idle().await;
+            refused(&stage).await;
         }
         let lost = shared_becomes(&stage, "the calendar is lost", |calendar| calendar["state"] == "lost").await;
         assert!(lost["what_to_do"].as_str().unwrap().contains("Share"), "{lost}");
@@ -101,8 +108,7 @@ on_both_engines! {
         let stage = Stage::with(db, vec![event("Old", at(3, 9, 0), 60)], |_| {}).await;
         stage.google.strike_after(0, Some(4), LIST, Effect::refuse(404, "global", "notFound"));
         for _ in 0..4 {
-            stage.sync_now().await;
-            stage.idle().await;
+            refused(&stage).await;
             let status = stage.status().await;
             assert_eq!(status["calendars"][0]["state"], "failing", "{status}");
             assert_eq!(stage.availability(at(3, 9, 0), 60).await["available"], false);
@@ -122,8 +128,7 @@ on_both_engines! {
         let stage = Stage::with(db, vec![event("Old", at(3, 9, 0), 60)], |_| {}).await;
         let broken = stage.google.strike_after(0, None, LIST, Effect::refuse(403, "calendar", "forbidden"));
         for _ in 0..10 {
-            stage.sync_now().await;
-            stage.idle().await;
+            refused(&stage).await;
         }
         assert_eq!(stage.status().await["calendars"][0]["state"], "lost");
         assert_eq!(stage.availability(at(3, 9, 0), 60).await["available"], false);
