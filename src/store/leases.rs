@@ -146,9 +146,8 @@ const WATCH_DUE: Sql = Sql::same(
 const WATCH_AT: Sql =
     Sql::same("UPDATE calendar SET watch_due_at = $3, watchable = $4 WHERE business_id = $1 AND id = $2");
 /// Puts it off, so that nobody else asks for a channel at the same time, and that it is asked for again if this node dies.
-const WATCH_CLAIM: Sql = Sql::same(
-    "UPDATE calendar SET watch_due_at = $4 WHERE business_id = $1 AND id = $2 AND watch_due_at <= $3",
-);
+const WATCH_CLAIM: Sql =
+    Sql::same("UPDATE calendar SET watch_due_at = $4 WHERE business_id = $1 AND id = $2 AND watch_due_at <= $3");
 const WATCH_FAILED: Sql = Sql::same(
     "UPDATE calendar SET watch_due_at = $3, watch_failures = watch_failures + 1 WHERE business_id = $1 AND id = $2",
 );

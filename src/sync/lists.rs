@@ -148,13 +148,14 @@ impl Mirrors {
         };
         let apply = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move {
+                // Accounts before calendars, here as everywhere.
+                tx.list_read(key.business, key.account, again_at).await?;
                 let mut look = false;
                 for calendar in tx.calendars(key.business).await? {
                     if calendar.account == key.account {
                         look |= apply(tx, &calendar, news(&calendar, &entries)).await?;
                     }
                 }
-                tx.list_read(key.business, key.account, again_at).await?;
                 Ok(look)
             })
         });

@@ -316,14 +316,14 @@ impl Mirrors {
         let until_lost = access::refusals_until_lost(pass.calendar.mirror.listed);
         let settle = store::work::<(bool, bool), store::Error, _>(move |tx| {
             Box::pin(async move {
+                // Accounts before calendars, here as everywhere.
                 let ended = consent && tx.mark_needs_reconnect(business, account, began, &failed.why).await?;
-                tx.fail_pass(&lease, &failed).await?;
                 if refused && !lost {
                     // The list tells whether the calendar is still shared, and as what.
                     tx.want_list(business, account).await?;
-                    return Ok((ended, tx.calendar_lost(business, calendar, until_lost).await?));
                 }
-                Ok((ended, false))
+                tx.fail_pass(&lease, &failed).await?;
+                Ok((ended, refused && !lost && tx.calendar_lost(business, calendar, until_lost).await?))
             })
         });
         match self.store.write(Lane::Background, settle).await {

@@ -166,6 +166,7 @@ impl Mirrors {
         let (opened, why) = (error.maybe_applied(), error.to_string());
         let save = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move {
+                let ended = consent && tx.mark_needs_reconnect(business, account.account, now, &why).await?;
                 if opened {
                     // Google may push to it from now on; it is stopped as soon as its name is known.
                     tx.give_channel_up(business, channel.id).await?;
@@ -177,7 +178,7 @@ impl Mirrors {
                 } else {
                     tx.schedule_watch(business, calendar, now + UNWATCHABLE_RETRY, false).await?;
                 }
-                Ok(consent && tx.mark_needs_reconnect(business, account.account, now, &why).await?)
+                Ok(ended)
             })
         });
         match (self.store.write(Lane::Background, save).await?, consent, watchable) {

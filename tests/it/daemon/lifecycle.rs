@@ -27,6 +27,18 @@ fn calls_after(stage: &Stage, known: usize) -> Vec<(&'static str, u16)> {
     stage.google.sandbox.calls().iter().skip(known).map(|call| (call.method, call.status)).collect()
 }
 
+/// Waits until what was under way has ended. Returns how many calls there were.
+async fn quiet(stage: &Stage) -> usize {
+    let mut known = usize::MAX;
+    eventually("nothing is under way", async || {
+        let leased = stage.raw.count("SELECT COUNT(*) FROM calendar WHERE lease_until > 0").await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let before = std::mem::replace(&mut known, stage.google.sandbox.calls().len());
+        (leased == 0 && before == known).then_some(known)
+    })
+    .await
+}
+
 async fn needs_reconnect(stage: &Stage) {
     eventually("the owner is asked to connect again", async || {
         (stage.status().await["connection"] == "needs_reconnect").then_some(())
@@ -151,9 +163,7 @@ on_both_engines! {
         stage.expect_free(at(3, 15, 0), 60, false).await;
         stage.google.revoke().await;
         needs_reconnect(&stage).await;
-        // Passes that were under way, if any, have ended.
-        stage.idle().await;
-        let known = stage.google.sandbox.calls().len();
+        let known = quiet(&stage).await;
         let booked = stage.book(at(3, 12, 0)).await;
         assert_eq!(booked["calendar_sync"], "pending");
         stage.sync_now().await;
@@ -200,7 +210,7 @@ on_both_engines! {
         stage.google.revoke().await;
         stage.raw.execute("UPDATE calendar SET watch_due_at = 0").await.unwrap();
         needs_reconnect(&stage).await;
-        let known = stage.google.sandbox.calls().len();
+        let known = quiet(&stage).await;
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         assert_eq!(calls_after(&stage, known), []);
         assert_eq!(stage.node().log.text().matches(ENDED).count(), 1);
