@@ -151,7 +151,11 @@ impl Tx {
     /// Notes that a calendar is lost, if passes were refused as often as `refusals` in a row. `false` when that was known.
     pub async fn calendar_lost(&mut self, business: BusinessId, id: CalendarId, refusals: i64) -> Result<bool> {
         let now = micros(self.now());
-        Ok(execute!(self, LOST, business.to_string(), id.to_string(), now, refusals)? > 0)
+        let news = execute!(self, LOST, business.to_string(), id.to_string(), now, refusals)? > 0;
+        if news {
+            self.give_channels_up(business, id).await?;
+        }
+        Ok(news)
     }
 
     /// Lost calendars of connected accounts, of all businesses.

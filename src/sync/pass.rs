@@ -280,6 +280,10 @@ impl Mirrors {
         self.wake.notify_one();
         // What could not be written to the calendar before may go out now.
         self.outbox.notify_one();
+        if pass.calendar.mirror.lost_at.is_some() {
+            // Its channels ended with the right to see it.
+            self.watch.notify_one();
+        }
     }
 
     /// Gives the lease back and decides what follows. Logged here and nowhere else.
