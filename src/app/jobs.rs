@@ -33,8 +33,8 @@ pub(super) fn all(
     store: &Store,
     mirrors: &Mirrors,
     clock: &SharedClock,
-) -> [(&'static str, Job); 3] {
-    let (renewing, extending) = (mirrors.clone(), mirrors.clone());
+) -> [(&'static str, Job); 4] {
+    let (renewing, extending, listing) = (mirrors.clone(), mirrors.clone(), mirrors.clone());
     let renew: Work = Arc::new(move || {
         let mirrors = renewing.clone();
         Box::pin(async move { mirrors.renew_watches().await })
@@ -46,6 +46,10 @@ pub(super) fn all(
             tracing::info!(calendars = moved, "the horizon moved on");
             Ok(())
         })
+    });
+    let refresh: Work = Arc::new(move || {
+        let mirrors = listing.clone();
+        Box::pin(async move { mirrors.plan_lists().await.map(drop) })
     });
     let (store, clock) = (store.clone(), Arc::clone(clock));
     let purge: Work = Arc::new(move || {
@@ -64,6 +68,7 @@ pub(super) fn all(
     [
         job("renew channels", &config.renew_channels, renew),
         job("extend horizon", &config.extend_horizon, extend),
+        job("refresh calendars", &config.refresh_calendars, refresh),
         job("purge", &config.purge, purge),
     ]
 }

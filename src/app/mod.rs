@@ -145,6 +145,7 @@ pub async fn start(
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     life.spawn("mirrors", mirrors.clone().run(life.stopping()));
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
+    life.spawn("calendar lists", mirrors.clone().keep_lists(life.stopping()));
     life.spawn("outbox", outbox.run(life.stopping()));
     for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &clock) {
         life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));

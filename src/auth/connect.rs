@@ -252,6 +252,7 @@ impl Connect {
                 };
                 tx.save_account(&account).await?;
                 tx.wake_account(business, id).await?;
+                tx.want_list(business, id).await?;
                 tx.retry_deliveries(business).await?;
                 Ok(account)
             })

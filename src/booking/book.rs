@@ -273,5 +273,6 @@ pub(super) fn link(office: &Office, resource: ResourceId, booking: BookingId, ge
         written: None,
         etag: None,
         recheck: false,
+        gone: None,
     })
 }

@@ -21,6 +21,7 @@ use crate::{
     store::{
         self, Lane, Tx,
         bookings::{Booking, CalendarSync, Customer, Filter},
+        cancellations::Gone,
         claims::{HistoryStep, Source, Step},
     },
 };
@@ -235,10 +236,12 @@ fn new_order(office: &Office, booking: &Booking, change: &Change) -> Result<Orde
 async fn save(tx: &mut Tx, booking: &mut Booking, step: Step) -> Result<(), BookingError> {
     booking.version += 1;
     booking.updated_at = tx.now();
-    booking.calendar_sync = if booking.link.is_some() { CalendarSync::Pending } else { CalendarSync::None };
+    // An event that the owner removed and does not want back is nothing to tell Google about.
+    let told = booking.link.as_ref().is_some_and(|link| link.gone != Some(Gone::Kept));
+    booking.calendar_sync = if told { CalendarSync::Pending } else { CalendarSync::None };
     tx.update_booking(booking).await?;
     tx.record_step(booking, step, Source::Receptionist).await?;
-    if booking.link.is_some() {
+    if told {
         tx.owe_event(booking.business, booking.id).await?;
     }
     Ok(())

@@ -35,6 +35,7 @@ impl Config {
         within("sync.page_size", sync.page_size, 1..=2_500)?;
         within("sync.channel_ttl_s", sync.channel_ttl_s, 60..=30 * DAY_S)?;
         within("sync.write_rows_max", sync.write_rows_max, 1..=2_500)?;
+        within("sync.list_spread_s", sync.list_spread_s, 0..=DAY_S)?;
         within("booking.verify_deadline_ms", booking.verify_deadline_ms, 0..=10_000)?;
         within("booking.verify_after_s", booking.verify_after_s, 0..=DAY_S)?;
         within("outbox.concurrency", outbox.concurrency, 1..=1_000)?;

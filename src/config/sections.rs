@@ -149,6 +149,8 @@ pub struct Sync {
     pub channel_ttl_s: u32,
     /// Most rows written in one transaction, so that bookings need not wait for a long sync.
     pub write_rows_max: u32,
+    /// The time over which the daily reading of all lists of calendars is spread.
+    pub list_spread_s: u32,
 }
 
 impl Default for Sync {
@@ -163,6 +165,7 @@ impl Default for Sync {
             page_size: 2_500,
             channel_ttl_s: 7 * 86_400,
             write_rows_max: 100,
+            list_spread_s: 3_600,
         }
     }
 }
@@ -211,6 +214,8 @@ pub struct Jobs {
     pub renew_channels: CronExpression,
     /// Moves the horizon of every calendar forward.
     pub extend_horizon: CronExpression,
+    /// Reads the list of calendars of every connected account.
+    pub refresh_calendars: CronExpression,
     /// Deletes what is no longer needed.
     pub purge: CronExpression,
 }
@@ -221,6 +226,7 @@ impl Default for Jobs {
         Self {
             renew_channels: cron("0 */10 * * * *"),
             extend_horizon: cron("0 17 2 * * *"),
+            refresh_calendars: cron("0 7 1 * * *"),
             purge: cron("0 47 3 * * *"),
         }
     }

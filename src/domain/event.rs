@@ -73,6 +73,17 @@ impl Event {
         self.status != EventStatus::Cancelled && !self.transparent && !self.declined
     }
 
+    /// Whether when it happens depends on the calendar's zone: it is a matter of days, or repeats without a zone of its own.
+    #[must_use]
+    pub fn floats(&self) -> bool {
+        let day = |time: &EventTime| matches!(time, EventTime::Date(_));
+        let timed = self.times.iter().any(|(start, end)| {
+            let zoneless = matches!(start, EventTime::At { zone: None, .. });
+            day(start) || day(end) || zoneless && matches!(self.kind, EventKind::Master { .. })
+        });
+        timed || matches!(&self.kind, EventKind::Exception { original, .. } if day(original))
+    }
+
     /// The id under which the busy slots of this event are kept: the master's for an exception, else its own. Slots of
     /// one series are replaced together.
     #[must_use]

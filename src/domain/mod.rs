@@ -2,7 +2,9 @@
 //!
 //! Everything here is synchronous and total. Time and randomness come in through [`Clock`] and [`Chance`].
 
+pub mod access;
 pub mod booking;
+pub mod brake;
 pub mod clock;
 pub mod event;
 pub mod event_id;

@@ -163,6 +163,18 @@ impl Error {
         )
     }
 
+    /// Whether nothing will succeed for this account until its owner consents anew.
+    #[must_use]
+    pub const fn needs_consent(&self) -> bool {
+        matches!(self, Self::NeedsReconnect { .. } | Self::InsufficientScope)
+    }
+
+    /// Whether Google does not let the account see what was asked for.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Forbidden { .. })
+    }
+
     /// For a write: whether Google may have done it although the call failed.
     #[must_use]
     pub const fn maybe_applied(&self) -> bool {

@@ -21,10 +21,11 @@ use crate::{
     availability::spoken,
     booking::{Booked, Change, Key, NewBooking, Reply, Wish},
     crypto::sha256,
-    domain::{BookingId, BusinessId, ResourceId, ServiceId},
+    domain::{BookingId, BusinessId, ResourceId, ServiceId, booking::State as Stage},
     store::{
         api_keys::Scope,
         bookings::{CalendarSync, Filter},
+        cancellations::Gone,
         claims::HistoryStep,
     },
 };
@@ -62,6 +63,10 @@ pub(super) struct BookingBody {
     calendar_sync: CalendarSync,
     /// Google's id of the calendar event.
     event_id: Option<String>,
+    /// The event was deleted with many others: `asked`, the owner is asked whether the booking ends too; `kept`, the owner
+    /// keeps the booking without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_gone: Option<&'static str>,
     /// How to say its time on the phone.
     spoken: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +106,8 @@ impl BookingBody {
             start: local(step.interval.start(), zone),
             end: local(step.interval.end(), zone),
         };
+        let stands = matches!(booking.state, Stage::Confirmed { .. } | Stage::Completed { .. });
+        let gone = booking.link.as_ref().and_then(|link| link.gone).filter(|_| stands);
         Self {
             id: booking.id,
             status: booking.state.as_str(),
@@ -119,6 +126,11 @@ impl BookingBody {
             call_id: booking.call_id.clone(),
             calendar_sync: booking.calendar_sync,
             event_id: booking.link.as_ref().map(|link| link.event_id.clone()),
+            event_gone: gone.and_then(|gone| match gone {
+                Gone::Asked => Some("asked"),
+                Gone::Kept => Some("kept"),
+                Gone::Doubted | Gone::Found => None,
+            }),
             spoken: spoken(booking.interval.start(), zone, booked.now),
             warning: booked.warning,
             created_at: local(booking.created_at, zone),

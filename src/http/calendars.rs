@@ -1,5 +1,7 @@
 //! Calendars: which are mirrored, for whom, and how they stand.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     http::StatusCode,
@@ -15,7 +17,7 @@ use super::{
 use crate::{
     auth::{Caller, entry_calendar},
     booking::Freshness,
-    domain::{AccountId, BusinessId, CalendarId, ResourceId},
+    domain::{AccountId, BusinessId, CalendarId, ResourceId, access},
     google::{self, AccountKey, CalendarEntry},
     store::{
         self, Lane,
@@ -27,6 +29,7 @@ use crate::{
 };
 
 /// A mirrored calendar as answers tell it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Serialize)]
 pub(super) struct CalendarBody {
     id: CalendarId,
@@ -35,12 +38,26 @@ pub(super) struct CalendarBody {
     google_id: String,
     summary: String,
     time_zone: &'static str,
+    /// Google's word for what the account may do with it.
+    access_role: String,
+    /// Whether the account's list of calendars names it.
+    listed: bool,
+    /// Whether the owner hides it there.
+    hidden: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<ResourceId>,
     blocks: bool,
     target: bool,
-    /// `waiting` for its first sync, `syncing` it, `mirrored`, or `failing`.
+    /// `waiting` for its first sync, `syncing` it, `mirrored`, `failing`, or `lost` when Google does not show it any more.
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_since: Option<String>,
+    /// What to do about it; absent when all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what_to_do: Option<&'static str>,
+    /// Bookings whose events are gone, and about which the owner is asked.
+    #[serde(skip_serializing_if = "is_zero")]
+    asked_bookings: i64,
     /// Items read by the first sync so far, or by the last pass.
     synced_events: i64,
     as_of: Option<String>,
@@ -53,8 +70,43 @@ pub(super) struct CalendarBody {
     last_error: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_zero(count: &i64) -> bool {
+    *count == 0
+}
+
+/// What the owner should do about a calendar with so many bookings to be asked about, the most urgent first.
+fn advice(calendar: &Calendar, asked_bookings: i64) -> Option<&'static str> {
+    let mirror = &calendar.mirror;
+    if asked_bookings > 0 {
+        return Some(
+            "Many events of bookings were deleted at once, and the bookings stand. Say whether they end: POST \
+             /api/v1/settings/{business_id}/calendar/{calendar_id}/cancellations with cancel or keep.",
+        );
+    }
+    if mirror.lost_at.is_some() {
+        return Some(
+            "Google does not show this calendar any more. Share it with the account again, or mirror another one; what was \
+             known stays busy meanwhile.",
+        );
+    }
+    if calendar.target && !access::may_write(&calendar.access_role) {
+        return Some(
+            "Bookings cannot be written to this calendar. Let the account change its events, or choose another target.",
+        );
+    }
+    if !mirror.listed {
+        return Some(
+            "The account's list of calendars lacks this one, though it can still be read. Add it there again, or mirror \
+             another one.",
+        );
+    }
+    None
+}
+
 impl CalendarBody {
-    fn new(calendar: Calendar) -> Self {
+    fn new(calendar: Calendar, asked_bookings: i64) -> Self {
+        let what_to_do = advice(&calendar, asked_bookings);
         let (zone, mirror) = (calendar.time_zone, calendar.mirror);
         Self {
             id: calendar.id,
@@ -62,10 +114,17 @@ impl CalendarBody {
             google_id: calendar.google_id,
             summary: calendar.summary,
             time_zone: zone.name(),
+            access_role: calendar.access_role,
+            listed: mirror.listed,
+            hidden: mirror.hidden,
+            lost_since: mirror.lost_at.map(|at| local(at, zone)),
+            what_to_do,
+            asked_bookings,
             resource: calendar.resource,
             blocks: calendar.blocks,
             target: calendar.target,
             state: match (mirror.as_of, mirror.failures, mirror.synced_events) {
+                _ if mirror.lost_at.is_some() => "lost",
                 (_, 1.., _) => "failing",
                 (Some(_), _, _) => "mirrored",
                 (None, _, 0) => "waiting",
@@ -135,10 +194,21 @@ pub(super) async fn status(
         "disconnected"
     };
     let mirrored = office.calendars.iter().any(|calendar| calendar.blocks && calendar.resource.is_some());
+    let questions = api.questions(business).await?;
+    let body = |calendar: Calendar| {
+        let asked = questions.get(&calendar.id).copied().unwrap_or_default();
+        CalendarBody::new(calendar, asked)
+    };
+    let calendars: Vec<CalendarBody> = office.calendars.into_iter().map(body).collect();
+    let urgency =
+        |calendar: &&CalendarBody| (calendar.asked_bookings > 0, calendar.lost_since.is_some(), calendar.target);
+    let troubled = calendars.iter().filter(|calendar| calendar.what_to_do.is_some());
+    let most_urgent = troubled.max_by_key(urgency).and_then(|calendar| calendar.what_to_do);
     let what_to_do = match (connection, standing.freshness) {
         ("needs_reconnect", _) => Some("Connect the Google account again: POST /api/v1/auth/google-calendar/start."),
         ("none" | "disconnected", _) => Some("Connect a Google account: POST /api/v1/auth/google-calendar/start."),
         (_, _) if !mirrored => Some("Choose which calendars make whom busy: POST …/calendars."),
+        _ if most_urgent.is_some() => most_urgent,
         (_, Freshness::Unknown) => Some("Wait for the first sync to end."),
         (_, Freshness::Stale) => Some("Google cannot be read at the moment; slotd goes on trying."),
         (_, Freshness::Fresh) => None,
@@ -158,7 +228,7 @@ pub(super) async fn status(
         connection,
         what_to_do,
         accounts: accounts.into_iter().map(account).collect(),
-        calendars: office.calendars.into_iter().map(CalendarBody::new).collect(),
+        calendars,
         standing: StandingBody::new(&standing, zone),
     }))
 }
@@ -226,7 +296,12 @@ pub(super) async fn list(
             }
         }
     }
-    Ok(Json(CalendarsBody { calendars: office.calendars.into_iter().map(CalendarBody::new).collect(), available }))
+    let questions = api.questions(business).await?;
+    let body = |calendar: Calendar| {
+        let asked = questions.get(&calendar.id).copied().unwrap_or_default();
+        CalendarBody::new(calendar, asked)
+    };
+    Ok(Json(CalendarsBody { calendars: office.calendars.into_iter().map(body).collect(), available }))
 }
 
 /// Body of `POST calendars`.
@@ -269,6 +344,7 @@ pub(super) async fn create(
     }
     let unseen = || Problem::invalid("/google_id", "no connected account sees a calendar with this id");
     let mut calendar = found.ok_or_else(unseen)?;
+    writable(body.target, &calendar)?;
     (calendar.blocks, calendar.target) = (body.blocks, body.target);
     let add = store::work::<Calendar, Problem, _>(move |tx| {
         Box::pin(async move {
@@ -279,7 +355,7 @@ pub(super) async fn create(
     });
     let calendar = api.store.write(Lane::Caller, add).await?;
     api.mirrors.wake();
-    Ok((StatusCode::CREATED, Json(CalendarBody::new(calendar))).into_response())
+    Ok((StatusCode::CREATED, Json(CalendarBody::new(calendar, 0))).into_response())
 }
 
 fn taken(error: store::Error) -> Problem {
@@ -318,6 +394,7 @@ pub(super) async fn change(
     let change = store::work::<Calendar, Problem, _>(move |tx| {
         Box::pin(async move {
             let mut calendar = tx.calendar(business, id).await?.ok_or_else(|| Problem::not_found("calendar"))?;
+            writable(body.target == Some(true), &calendar)?;
             if let Some(text) = body.resource {
                 calendar.resource = Some(resource(tx, business, &text).await?);
             }
@@ -329,7 +406,25 @@ pub(super) async fn change(
             Ok(calendar)
         })
     });
-    Ok(Json(CalendarBody::new(api.store.write(Lane::Caller, change).await?)))
+    let calendar = api.store.write(Lane::Caller, change).await?;
+    let asked = api.questions(business).await?.get(&calendar.id).copied().unwrap_or_default();
+    // It may want to be watched now, or not any more.
+    api.mirrors.wake();
+    Ok(Json(CalendarBody::new(calendar, asked)))
+}
+
+/// Bookings go only where they can be written.
+fn writable(target: bool, calendar: &Calendar) -> Result<(), Problem> {
+    if target && !access::may_write(&calendar.access_role) {
+        return Err(Problem::invalid(
+            "/target",
+            format!(
+                "the account has the role {} there and cannot write; writer or owner is needed",
+                calendar.access_role
+            ),
+        ));
+    }
+    Ok(())
 }
 
 impl Api {
@@ -343,10 +438,31 @@ impl Api {
         self.store.read(list).await
     }
 
+    /// Of each calendar with an open question, about how many bookings the owner is asked.
+    async fn questions(&self, business: BusinessId) -> Result<BTreeMap<CalendarId, i64>, Problem> {
+        let read = store::work::<_, Problem, _>(move |tx| {
+            Box::pin(async move { Ok(tx.cancellation_questions(business).await?) })
+        });
+        self.store.read(read).await
+    }
+
     /// What an account sees, asked of Google now.
     async fn entries(&self, account: &Account) -> Result<Vec<CalendarEntry>, Problem> {
-        let key = AccountKey { business: account.business, account: account.id };
-        self.google.calendar_list(key).await.map_err(google_problem)
+        let (business, id, asked_at) = (account.business, account.id, self.clock.now());
+        let error = match self.google.calendar_list(AccountKey { business, account: id }).await {
+            Ok(entries) => return Ok(entries),
+            Err(error) => error,
+        };
+        if error.needs_consent() {
+            let why = error.to_string();
+            let mark = store::work::<bool, Problem, _>(move |tx| {
+                Box::pin(async move { Ok(tx.mark_needs_reconnect(business, id, asked_at, &why).await?) })
+            });
+            if self.store.write(Lane::Caller, mark).await? {
+                tracing::warn!(%business, account = %id, %error, "Google ended the grant");
+            }
+        }
+        Err(google_problem(error))
     }
 }
 

@@ -8,6 +8,7 @@ mod api;
 mod availability;
 mod bookings;
 mod calendars;
+mod cancellations;
 mod customer;
 mod google;
 mod router;

@@ -5,18 +5,19 @@ use chrono_tz::Tz;
 use super::{Outbox, worker::Delivered};
 use crate::{
     domain::{
-        BookingId, CalendarId, EventStatus,
+        BookingId, BusinessId, CalendarId, EventStatus,
         booking::State,
         event_id,
         reconcile::Seen,
         template::{self, Values},
     },
-    google::{self, AccountKey, EventPatch, Item, NewEvent},
+    google::{self, AccountKey, EventPatch, EventsQuery, Item, NewEvent},
     store::{
         self, Lane, Tx,
         bookings::{Booking, CalendarSync, Content, EventLink},
         businesses::Business,
         calendars::Calendar,
+        cancellations::Gone,
         follow::seen,
         outbox::Delivery,
     },
@@ -78,6 +79,10 @@ enum Outcome {
 /// What to tell Google about a booking as it is now.
 fn act(booking: &Booking) -> Act {
     let Some(link) = &booking.link else { return Act::Nothing };
+    let stands = matches!(booking.state, State::Confirmed { .. } | State::Completed { .. });
+    if stands && link.is_silent() {
+        return Act::Nothing;
+    }
     if link.recheck {
         return Act::Read;
     }
@@ -104,10 +109,12 @@ impl Outbox {
             Ok(None) => return Delivered::Settled,
             Err(error) => return Delivered::Unsettled(error),
         };
+        let asked_at = self.clock.now();
         let outcome = match self.perform(&job).await {
             Ok(outcome) => outcome,
-            Err(error) => return Delivered::Later(error),
+            Err(error) => return Delivered::Later { error, account: job.account(), asked_at },
         };
+        let doubted = (job.link.gone == Some(Gone::Doubted)).then_some((job.booking.business, job.calendar.id));
         let (delivery, outbox) = (delivery.clone(), self.wake.clone());
         let settle = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move { settle(tx, &delivery, &job, outcome).await })
@@ -115,9 +122,23 @@ impl Outbox {
         match self.store.write(Lane::Background, settle).await {
             Ok(()) => {
                 outbox.notify_one();
+                if let Some((business, calendar)) = doubted {
+                    self.settle_gone(business, calendar).await;
+                }
                 Delivered::Settled
             }
             Err(error) => Delivered::Unsettled(error),
+        }
+    }
+
+    /// Decides about events that are gone, once all that were missing together have been read. What fails here is done
+    /// after the calendar's next pass.
+    pub(super) async fn settle_gone(&self, business: BusinessId, calendar: CalendarId) {
+        let settle = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move { tx.settle_gone(business, calendar).await })
+        });
+        if let Err(error) = self.store.write(Lane::Background, settle).await {
+            tracing::warn!(%calendar, %error, "cannot decide about bookings whose events are gone");
         }
     }
 
@@ -250,7 +271,15 @@ impl Outbox {
             Err(google::Error::AlreadyDeleted) => Ok((None, Seen::Deleted)),
             Err(google::Error::NotFound) => {
                 // Not found may also mean that the calendar cannot be read: that must not call a booking off.
-                self.google.calendar(job.account(), calendar).await?;
+                match self.google.calendar(job.account(), calendar).await {
+                    Ok(_) => {}
+                    // The owner may have taken it off their list, and it can be read all the same.
+                    Err(google::Error::NotFound) => {
+                        let one = EventsQuery { max_results: 1, ..EventsQuery::default() };
+                        self.google.list_events(job.account(), calendar, &one).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
                 Ok((None, Seen::Missing))
             }
             Err(error) => Err(error),
@@ -269,9 +298,10 @@ impl Outbox {
         };
         if let Some(calendar) = found {
             let account = AccountKey { business, account: calendar.account };
+            let asked_at = self.clock.now();
             match self.google.delete_event(account, &calendar.google_id, event_id, None).await {
                 Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => {}
-                Err(error) => return Delivered::Later(error),
+                Err(error) => return Delivered::Later { error, account, asked_at },
             }
         }
         let held = delivery.clone();

@@ -8,9 +8,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Outbox;
 use crate::{
-    google,
+    domain::CalendarId,
+    google::{self, AccountKey},
     store::{
         self, Lane,
+        accounts::AccountStatus,
+        cancellations::Gone,
         outbox::{Delivery, Owed},
     },
 };
@@ -21,7 +24,14 @@ pub(super) enum Delivered {
     /// Settled, in the transaction that also keeps its outcome.
     Settled,
     /// Not now.
-    Later(google::Error),
+    Later {
+        /// Why.
+        error: google::Error,
+        /// For whom Google was asked.
+        account: AccountKey,
+        /// When.
+        asked_at: DateTime<Utc>,
+    },
     /// The database failed; the lease runs out and the delivery is repeated.
     Unsettled(store::Error),
 }
@@ -31,8 +41,20 @@ const BACKOFF: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(30);
 /// While Google is down nobody is slowed down by asking, and bookings should appear soon after it is back.
 const OUTAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
+/// Until the owner consents anew nothing can be delivered; that wakes every delivery.
+const UNTIL_CONSENT: Duration = Duration::from_hours(6);
+/// Tries after which a delivery is given up that Google does not allow: what it says of rights does not change by asking.
+const REFUSALS_MAX: i64 = 4;
 /// How much waits vary.
 const JITTER_PERCENT: u32 = 25;
+
+/// What came to light while a delivery was put back.
+struct PutBack {
+    /// The grant was ended, which nobody knew.
+    ended: bool,
+    /// The calendar whose missing events have one fewer to be read.
+    doubted: Option<CalendarId>,
+}
 
 impl Outbox {
     /// Delivers until `stop` is cancelled, then waits for the deliveries in flight.
@@ -104,7 +126,7 @@ impl Outbox {
         };
         let outcome = match delivered {
             Delivered::Settled => "done",
-            Delivered::Later(error) => self.put_back(delivery, &error).await,
+            Delivered::Later { error, account, asked_at } => self.put_back(delivery, &error, account, asked_at).await,
             Delivered::Unsettled(error) => {
                 tracing::warn!(kind, %error, "cannot settle a delivery; it is repeated when its lease ends");
                 "unsettled"
@@ -114,46 +136,75 @@ impl Outbox {
     }
 
     /// Decides when a delivery that failed is tried again, or that it is given up.
-    async fn put_back(&self, delivery: &Delivery, error: &google::Error) -> &'static str {
+    async fn put_back(
+        &self,
+        delivery: &Delivery,
+        error: &google::Error,
+        account: AccountKey,
+        asked_at: DateTime<Utc>,
+    ) -> &'static str {
         let doublings = u32::try_from(delivery.attempts - 1).unwrap_or_default().min(20);
         let outage = matches!(error, google::Error::Unavailable { .. });
         let longest = if outage { OUTAGE_BACKOFF_MAX } else { BACKOFF_MAX };
         let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
+        let consent = error.needs_consent();
+        let backoff = if consent { UNTIL_CONSENT } else { backoff };
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(error.retry_after().unwrap_or_default());
         // Google being down, a dead grant or a wrong setting is not the delivery's fault: such deliveries wait as long as it takes.
-        let waits = error.is_transient()
-            || matches!(
-                error,
-                google::Error::NeedsReconnect { .. }
-                    | google::Error::InsufficientScope
-                    | google::Error::Misconfigured { .. }
+        let waits = error.is_transient() || consent || matches!(error, google::Error::Misconfigured { .. });
+        let refused = matches!(error, google::Error::Forbidden { .. });
+        let doubtful_access = error.is_refusal() && delivery.attempts == 1;
+        let attempts_max = i64::from(self.config.attempts_max);
+        let dead = !waits && delivery.attempts >= if refused { attempts_max.min(REFUSALS_MAX) } else { attempts_max };
+        if !consent {
+            tracing::warn!(
+                business = %delivery.business, kind = delivery.owed.kind(), attempt = delivery.attempts, %error, dead,
+                "a delivery failed"
             );
-        let dead = !waits && delivery.attempts >= i64::from(self.config.attempts_max);
-        tracing::warn!(
-            business = %delivery.business, kind = delivery.owed.kind(), attempt = delivery.attempts, %error, dead,
-            "a delivery failed"
-        );
+        }
         let (due_at, why, held) = (self.clock.now() + wait, error.to_string(), delivery.clone());
-        let settle = store::work::<(), store::Error, _>(move |tx| {
+        let settle = store::work::<PutBack, store::Error, _>(move |tx| {
             Box::pin(async move {
+                let mut doubted = None;
                 if let (true, Owed::Event(booking)) = (dead, &held.owed) {
                     // Bookings are locked before deliveries, here as everywhere.
-                    tx.lock_booking(held.business, *booking).await?;
+                    let booking = tx.lock_booking(held.business, *booking).await?;
+                    doubted = booking.and_then(|booking| booking.link).filter(|link| link.gone == Some(Gone::Doubted));
                 }
+                let ended = consent && tx.mark_needs_reconnect(held.business, account.account, asked_at, &why).await?;
+                if doubtful_access {
+                    // The list tells whether the calendar may still be written to.
+                    tx.want_list(held.business, account.account).await?;
+                }
+                let doubted = doubted.map(|link| link.calendar);
                 if !tx.holds_delivery(&held).await? {
-                    return Ok(());
+                    return Ok(PutBack { ended, doubted: None });
                 }
                 if !dead {
-                    return tx.deliver_later(&held, due_at, &why).await;
+                    let known = tx.account(held.business, account.account).await?;
+                    // The owner consented since Google was asked: nothing else would wake this delivery.
+                    let back = consent && known.is_some_and(|account| account.status == AccountStatus::Connected);
+                    let due_at = if back { tx.now() } else { due_at };
+                    tx.deliver_later(&held, due_at, &why).await?;
+                    return Ok(PutBack { ended, doubted: None });
                 }
                 if let Owed::Event(booking) = held.owed {
                     tx.event_failed(held.business, booking).await?;
                 }
-                tx.give_up(&held, &why).await
+                tx.give_up(&held, &why).await?;
+                Ok(PutBack { ended, doubted })
             })
         });
-        if let Err(error) = self.store.write(Lane::Background, settle).await {
-            tracing::warn!(%error, "cannot put a delivery back; it is repeated when its lease ends");
+        match self.store.write(Lane::Background, settle).await {
+            Ok(PutBack { ended, doubted }) => {
+                if ended {
+                    tracing::warn!(business = %delivery.business, account = %account.account, %error, "Google ended the grant");
+                }
+                if let Some(calendar) = doubted {
+                    self.settle_gone(delivery.business, calendar).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot put a delivery back; it is repeated when its lease ends"),
         }
         if dead { "dead" } else { "retry" }
     }

@@ -226,7 +226,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that Google ended the grant. `false` when the account was not connected any more.
+    /// Notes that Google ended the grant, or that it does not allow what slotd needs. `false` when the account was not connected any more.
     ///
     /// `asked_at` is when Google was asked: a consent that came since is not touched.
     pub async fn mark_needs_reconnect(
@@ -237,6 +237,10 @@ impl Tx {
         why: &str,
     ) -> Result<bool> {
         let status = AccountStatus::NeedsReconnect.as_str();
-        Ok(execute!(self, MARK, business.to_string(), id.to_string(), status, why, micros(asked_at))? > 0)
+        let news = execute!(self, MARK, business.to_string(), id.to_string(), status, why, micros(asked_at))? > 0;
+        if news {
+            self.give_account_channels_up(business, id).await?;
+        }
+        Ok(news)
     }
 }

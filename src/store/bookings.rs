@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use super::{Error, Result, Sql, Tx, cancellations::Gone, execute, fetch, instant, micros, parse};
 use crate::{
     crypto::Cell,
     domain::{
@@ -86,6 +86,16 @@ pub struct EventLink {
     pub etag: Option<String>,
     /// The event is to be read again before anything is decided.
     pub recheck: bool,
+    /// The event is gone, or seems so, and nothing was decided about the booking yet; or the owner keeps it all the same.
+    pub gone: Option<Gone>,
+}
+
+impl EventLink {
+    /// Whether Google is told nothing, for there is no event and slotd makes none again.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        matches!(self.gone, Some(Gone::Found | Gone::Asked | Gone::Kept))
+    }
 }
 
 /// A hold or booking.
@@ -154,6 +164,7 @@ struct Row {
     written_end_at: Option<i64>,
     written_etag: Option<String>,
     recheck: i64,
+    gone: Option<String>,
     created_at: i64,
     updated_at: i64,
 }
@@ -165,7 +176,7 @@ macro_rules! select {
             "SELECT business_id, id, state, state_at, state_by, resource_id, service_id, start_at, end_at, before_us,
                     after_us, customer, reference, call_id, version, calendar_id, event_id, event_generation,
                     calendar_sync, sent_version, sent_start_at, sent_end_at, written_version, written_start_at,
-                    written_end_at, written_etag, recheck, created_at, updated_at
+                    written_end_at, written_etag, recheck, gone, created_at, updated_at
                FROM booking WHERE ",
             $rest
         )
@@ -183,7 +194,7 @@ const UPDATE: Sql = Sql::same(
             before_us = $10, after_us = $11, customer = $12, phone_index = $13, reference = $14, version = $15,
             calendar_id = $16, event_id = $17, event_generation = $18, calendar_sync = $19, sent_version = $20,
             sent_start_at = $21, sent_end_at = $22, written_version = $23, written_start_at = $24,
-            written_end_at = $25, written_etag = $26, recheck = $27, updated_at = $28
+            written_end_at = $25, written_etag = $26, recheck = $27, updated_at = $28, gone = $29
       WHERE business_id = $1 AND id = $2",
 );
 const SELECT: Sql = Sql::same(select!("business_id = $1 AND id = $2"));
@@ -211,7 +222,7 @@ const DERIVED: Sql =
 const LINKED: Sql = Sql::same(
     "SELECT id, event_id FROM booking
       WHERE business_id = $1 AND calendar_id = $2 AND state = 'confirmed' AND written_version IS NOT NULL
-        AND end_at > $3
+        AND gone IS NULL AND end_at > $3
       ORDER BY id",
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
@@ -311,6 +322,7 @@ impl Tx {
                 written: content(row.written_version, row.written_start_at, row.written_end_at)?,
                 etag: row.written_etag,
                 recheck: row.recheck == 1,
+                gone: row.gone.map(|gone| parse(T, "gone", &gone)).transpose()?,
             }),
             _ => None,
         };
@@ -420,6 +432,7 @@ impl Tx {
             link.and_then(|link| link.etag.as_deref()),
             i64::from(link.is_some_and(|link| link.recheck)),
             micros(booking.updated_at),
+            link.and_then(|link| link.gone).map(Gone::as_str),
         )?;
         Ok(())
     }

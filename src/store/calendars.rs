@@ -37,6 +37,7 @@ pub struct Calendar {
 }
 
 /// How the mirror of a calendar stands.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mirror {
     /// Rises with each visible change.
@@ -67,6 +68,18 @@ pub struct Mirror {
     pub account_status: AccountStatus,
     /// A live channel's end, when there is one.
     pub watched_until: Option<DateTime<Utc>>,
+    /// Whether the list of the account names it.
+    pub listed: bool,
+    /// Whether the owner hides it there.
+    pub hidden: bool,
+    /// Passes in a row that Google did not let in.
+    pub refusals: i64,
+    /// Since when Google does not show it any more; what was served goes on being served.
+    pub lost_at: Option<DateTime<Utc>>,
+    /// Passes with changes that no push announced, since the last push.
+    pub unannounced: i64,
+    /// When the first of them was.
+    pub unannounced_at: Option<DateTime<Utc>>,
 }
 
 impl Mirror {
@@ -88,6 +101,12 @@ impl Mirror {
             watchable: true,
             account_status,
             watched_until: None,
+            listed: true,
+            hidden: false,
+            refusals: 0,
+            lost_at: None,
+            unannounced: 0,
+            unannounced_at: None,
         }
     }
 }
@@ -120,6 +139,12 @@ pub(super) struct Row {
     watchable: i64,
     watched_until: Option<i64>,
     account_status: String,
+    listed: i64,
+    hidden: i64,
+    refusals: i64,
+    lost_at: Option<i64>,
+    unannounced: i64,
+    unannounced_at: Option<i64>,
 }
 
 const T: &str = "calendar";
@@ -135,7 +160,7 @@ macro_rules! select {
             "SELECT c.business_id, c.id, c.account_id, c.google_id, c.summary, c.time_zone, c.access_role,
                     c.resource_id, c.blocks, c.target, c.version, c.generation, c.sync_token, c.as_of, c.covered_from,
                     c.covered_to, c.odd_events, c.synced_events, c.dirty, c.seen, c.due_at, c.failures, c.last_error,
-                    c.watchable,
+                    c.watchable, c.listed, c.hidden, c.refusals, c.lost_at, c.unannounced, c.unannounced_at,
                     (SELECT MAX(w.expires_at) FROM channel w
                       WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until,
                     (SELECT a.status FROM account a
@@ -148,11 +173,13 @@ macro_rules! select {
 const LIST: Sql = Sql::same(select!("c.business_id = $1 ORDER BY c.id"));
 const SELECT: Sql = Sql::same(select!("c.business_id = $1 AND c.id = $2"));
 const ASSIGN: Sql = Sql::same(
-    "UPDATE calendar SET resource_id = $3, blocks = $4, target = $5, version = version + 1
+    "UPDATE calendar SET resource_id = $3, blocks = $4, target = $5, version = version + 1,
+            watch_due_at = CASE WHEN blocks = 0 AND target = 0 THEN $6 ELSE watch_due_at END
       WHERE business_id = $1 AND id = $2",
 );
 const WAKE: Sql = Sql::same(
-    "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3
+    "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3, unannounced = 0,
+            unannounced_at = NULL, watch_failures = 0
       WHERE business_id = $1 AND id = $2",
 );
 /// An account that was connected anew: its calendars are looked at, and watched anew, at once.
@@ -174,7 +201,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("LOOK", LOOK),
 ];
 
-fn cell(business: BusinessId, row: &str) -> Cell<'_> {
+pub(super) fn cell(business: BusinessId, row: &str) -> Cell<'_> {
     Cell { business, table: T, column: "summary", row }
 }
 
@@ -212,6 +239,12 @@ impl Tx {
                 watchable: row.watchable == 1,
                 account_status: parse(T, "account_status", &row.account_status)?,
                 watched_until: time("watched_until", row.watched_until)?,
+                listed: row.listed == 1,
+                hidden: row.hidden == 1,
+                refusals: row.refusals,
+                lost_at: time("lost_at", row.lost_at)?,
+                unannounced: row.unannounced,
+                unannounced_at: time("unannounced_at", row.unannounced_at)?,
             },
         })
     }
@@ -276,6 +309,7 @@ impl Tx {
         blocks: bool,
         target: bool,
     ) -> Result<()> {
+        let now = micros(self.now());
         execute!(
             self,
             ASSIGN,
@@ -284,6 +318,7 @@ impl Tx {
             resource.map(|id| id.to_string()),
             i64::from(blocks),
             i64::from(target),
+            now,
         )?;
         Ok(())
     }

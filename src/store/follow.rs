@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use super::{
     Result, Sql, Tx,
     bookings::{Booking, CalendarSync, Content},
+    cancellations::Gone,
     claims::{Source, Step, claimed},
     execute,
 };
@@ -116,6 +117,13 @@ impl Tx {
             Seen::Live { etag, .. } => etag.clone(),
             Seen::Deleted | Seen::Missing => None,
         };
+        if let Some(gone) = booking.link.as_ref().and_then(|link| link.gone) {
+            match seen {
+                Seen::Live { .. } => self.found_again(booking, gone).await?,
+                Seen::Deleted | Seen::Missing if gone != Gone::Doubted => return Ok(false),
+                Seen::Deleted | Seen::Missing => {}
+            }
+        }
         match decision {
             Decision::Nothing => Ok(false),
             Decision::Remember => {
@@ -132,7 +140,9 @@ impl Tx {
             }
             Decision::Move(interval) => self.move_with_owner(booking, interval, etag).await,
             Decision::Cancel => {
-                self.cancel_with_owner(booking).await?;
+                if !self.hold_back(booking).await? {
+                    self.cancel_with_owner(booking).await?;
+                }
                 Ok(false)
             }
             Decision::Write | Decision::Remove => {
@@ -148,6 +158,23 @@ impl Tx {
                 Ok(true)
             }
         }
+    }
+
+    /// Whether the booking would end, were its event seen like this.
+    pub(super) fn would_cancel(&self, booking: &Booking, seen: &Seen) -> bool {
+        booking.link.as_ref().is_some_and(|link| link.gone.is_none())
+            && decide(booking, seen, self.now()) == Decision::Cancel
+    }
+
+    /// The event is there after all, or again.
+    async fn found_again(&mut self, booking: &mut Booking, was: Gone) -> Result<()> {
+        if was == Gone::Kept {
+            booking.calendar_sync = if told(booking) { CalendarSync::Synced } else { CalendarSync::Pending };
+        }
+        if let Some(link) = &mut booking.link {
+            link.gone = None;
+        }
+        self.update_booking(booking).await
     }
 
     async fn move_with_owner(&mut self, booking: &mut Booking, to: Interval, etag: Option<String>) -> Result<bool> {
@@ -194,7 +221,7 @@ impl Tx {
         Ok(!told)
     }
 
-    async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {
+    pub(super) async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {
         let Ok(state) = booking.state.cancel(self.now(), Party::Owner) else { return Ok(()) };
         booking.state = state;
         booking.version += 1;

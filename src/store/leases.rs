@@ -26,6 +26,7 @@ pub struct Lease {
 }
 
 /// What a finished pass changes about its calendar.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone)]
 pub struct Finished {
     /// Where the next pass begins.
@@ -50,6 +51,21 @@ pub struct Finished {
     pub as_of: DateTime<Utc>,
     /// When to look again, unless a push comes first.
     pub due_at: DateTime<Utc>,
+    /// Whether it found changes that the live channel should have told of, and no push has.
+    pub unannounced: bool,
+    /// Whether Google lets slotd do more with the calendar than before, so that what it refused is tried again.
+    pub regained: bool,
+}
+
+/// How a pass failed.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// In words without secrets or personal data.
+    pub why: String,
+    /// When to try again.
+    pub due_at: DateTime<Utc>,
+    /// Whether Google did not let it in.
+    pub refused: bool,
 }
 
 const T: &str = "calendar";
@@ -94,13 +110,18 @@ const FINISH: Sql = Sql::same(
             access_role = COALESCE($13, access_role), as_of = $14,
             seen = $15, pushed_at = CASE WHEN dirty > $15 THEN pushed_at ELSE NULL END,
             due_at = CASE WHEN dirty > $15 THEN due_at ELSE $16 END,
-            failures = 0, last_error = NULL, lease_until = 0
+            failures = 0, last_error = NULL, lease_until = 0, refusals = 0, lost_at = NULL,
+            unannounced = CASE WHEN $17 = 1 AND dirty = $15 THEN unannounced + 1 ELSE unannounced END,
+            unannounced_at = CASE WHEN $17 = 1 AND dirty = $15 THEN COALESCE(unannounced_at, $14) ELSE unannounced_at END
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
 const FAIL: Sql = Sql::same(
-    "UPDATE calendar SET failures = failures + 1, last_error = $4, due_at = $5, lease_until = 0
+    "UPDATE calendar SET failures = failures + 1, last_error = $4, due_at = $5, lease_until = 0, refusals = refusals + $6
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
+/// The served rows stay; the next pass begins anew.
+const TOKEN_ENDED: Sql =
+    Sql::same("UPDATE calendar SET sync_token = NULL WHERE business_id = $1 AND id = $2 AND fence = $3");
 const ROLLED: Sql = Sql::same(
     "UPDATE calendar SET covered_from = $4, covered_to = $5, version = version + 1,
             longest_us = CASE WHEN longest_us < $6 THEN $6 ELSE longest_us END
@@ -118,13 +139,25 @@ const OLDEST_LOOK: Sql = Sql::same(
 const WATCH_DUE: Sql = Sql::same(
     "SELECT c.business_id, c.id FROM calendar c
        JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
-      WHERE c.watch_due_at <= $1 AND c.watchable = 1 AND a.status = 'connected'
+      WHERE c.watch_due_at <= $1 AND c.lost_at IS NULL AND a.status = 'connected'
+        AND (c.blocks = 1 OR c.target = 1) AND c.resource_id IS NOT NULL
       ORDER BY c.watch_due_at LIMIT $2",
 );
 const WATCH_AT: Sql =
     Sql::same("UPDATE calendar SET watch_due_at = $3, watchable = $4 WHERE business_id = $1 AND id = $2");
+/// Puts it off, so that nobody else asks for a channel at the same time, and that it is asked for again if this node dies.
+const WATCH_CLAIM: Sql =
+    Sql::same("UPDATE calendar SET watch_due_at = $4 WHERE business_id = $1 AND id = $2 AND watch_due_at <= $3");
+const WATCH_FAILED: Sql = Sql::same(
+    "UPDATE calendar SET watch_due_at = $3, watch_failures = watch_failures + 1 WHERE business_id = $1 AND id = $2",
+);
+const WATCH_FAILURES: Sql = Sql::same("SELECT watch_failures FROM calendar WHERE business_id = $1 AND id = $2");
+const FALLEN_SILENT: Sql = Sql::same(
+    "UPDATE calendar SET watch_due_at = $3, watch_failures = watch_failures + 1, unannounced = 0, unannounced_at = NULL
+      WHERE business_id = $1 AND id = $2 AND unannounced >= $4",
+);
 const ROLL_DUE: Sql = Sql::same(
-    "SELECT business_id, id FROM calendar WHERE sync_token IS NOT NULL AND covered_to < $1 ORDER BY covered_to LIMIT $2",
+    "SELECT business_id, id FROM calendar WHERE as_of IS NOT NULL AND covered_to < $1 ORDER BY covered_to LIMIT $2",
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("CLAIM", CLAIM),
@@ -136,11 +169,16 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("COUNT_FROM_ZERO", COUNT_FROM_ZERO),
     ("FINISH", FINISH),
     ("FAIL", FAIL),
+    ("TOKEN_ENDED", TOKEN_ENDED),
     ("ROLLED", ROLLED),
     ("NEXT_DUE", NEXT_DUE),
     ("OLDEST_LOOK", OLDEST_LOOK),
     ("WATCH_DUE", WATCH_DUE),
     ("WATCH_AT", WATCH_AT),
+    ("WATCH_CLAIM", WATCH_CLAIM),
+    ("WATCH_FAILED", WATCH_FAILED),
+    ("WATCH_FAILURES", WATCH_FAILURES),
+    ("FALLEN_SILENT", FALLEN_SILENT),
     ("ROLL_DUE", ROLL_DUE),
 ];
 
@@ -251,19 +289,36 @@ impl Tx {
             micros(finished.as_of),
             lease.seen,
             micros(finished.due_at),
-        )?)
+            i64::from(finished.unannounced),
+        )?)?;
+        if finished.regained {
+            let now = self.now();
+            self.schedule_watch(lease.business, lease.calendar, now, true).await?;
+            self.retry_deliveries(lease.business).await?;
+        }
+        Ok(())
     }
 
-    /// Gives a lease back after a failure, to be tried again at `due_at`. What was served goes on being served.
-    pub async fn fail_pass(&mut self, lease: &Lease, why: &str, due_at: DateTime<Utc>) -> Result<()> {
+    /// Google no longer takes the token of this calendar: what is served is stale until a full pass has replaced it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::LeaseLost`].
+    pub async fn token_ended(&mut self, lease: &Lease) -> Result<()> {
+        held(execute!(self, TOKEN_ENDED, lease.business.to_string(), lease.calendar.to_string(), lease.fence)?)
+    }
+
+    /// Gives a lease back after a failure. What was served goes on being served.
+    pub async fn fail_pass(&mut self, lease: &Lease, failed: &Failed) -> Result<()> {
         held(execute!(
             self,
             FAIL,
             lease.business.to_string(),
             lease.calendar.to_string(),
             lease.fence,
-            why,
-            micros(due_at)
+            &failed.why,
+            micros(failed.due_at),
+            i64::from(failed.refused),
         )?)
     }
 
@@ -312,6 +367,47 @@ impl Tx {
         let watchable = i64::from(watchable);
         execute!(self, WATCH_AT, business.to_string(), calendar.to_string(), micros(at), watchable)?;
         Ok(())
+    }
+
+    /// Takes it on to ask for a channel that is due. Should nothing come of it, it is due again at `again_at`. `false` when
+    /// somebody else was first.
+    pub async fn claim_watch(
+        &mut self,
+        business: BusinessId,
+        calendar: CalendarId,
+        again_at: DateTime<Utc>,
+    ) -> Result<bool> {
+        let now = micros(self.now());
+        Ok(execute!(self, WATCH_CLAIM, business.to_string(), calendar.to_string(), now, micros(again_at))? > 0)
+    }
+
+    /// Puts the next try to watch a calendar off, after one that failed.
+    pub async fn watch_failed(&mut self, business: BusinessId, calendar: CalendarId, at: DateTime<Utc>) -> Result<()> {
+        execute!(self, WATCH_FAILED, business.to_string(), calendar.to_string(), micros(at))?;
+        Ok(())
+    }
+
+    /// How many channels of a calendar failed or fell silent since the last push.
+    pub async fn watch_failures(&mut self, business: BusinessId, calendar: CalendarId) -> Result<u32> {
+        let row: Option<(i64,)> =
+            fetch!(fetch_optional, self, WATCH_FAILURES, business.to_string(), calendar.to_string())?;
+        Ok(row.and_then(|(failures,)| u32::try_from(failures).ok()).unwrap_or_default())
+    }
+
+    /// Gives the channels of a calendar up that told nothing of changes in `passes` passes; a new one is asked for at `at`.
+    /// `false` when a push came meanwhile.
+    pub async fn watch_fell_silent(
+        &mut self,
+        business: BusinessId,
+        calendar: CalendarId,
+        at: DateTime<Utc>,
+        passes: i64,
+    ) -> Result<bool> {
+        let silent = execute!(self, FALLEN_SILENT, business.to_string(), calendar.to_string(), micros(at), passes)? > 0;
+        if silent {
+            self.give_channels_up(business, calendar).await?;
+        }
+        Ok(silent)
     }
 
     /// Up to `limit` calendars whose mirror does not reach `to`.

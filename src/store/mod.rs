@@ -14,8 +14,10 @@ pub mod bookings;
 pub mod bulk;
 pub mod businesses;
 pub mod busy;
+pub mod calendar_lists;
 pub mod calendars;
 pub mod calls;
+pub mod cancellations;
 pub mod channels;
 pub mod claims;
 pub mod events;
@@ -143,8 +145,10 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     bookings::STATEMENTS,
     businesses::STATEMENTS,
     busy::STATEMENTS,
+    calendar_lists::STATEMENTS,
     calendars::STATEMENTS,
     calls::STATEMENTS,
+    cancellations::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
     engine::STATEMENTS,

@@ -10,7 +10,7 @@ use super::{
     changes::{Slots, expand, is_tombstone, longest_us, single},
     incremental::mirrored,
     own::{OwnEvent, own_slots, split_own},
-    pass::{Heading, PAGES_MAX, Pass, PassError, Report},
+    pass::{Heading, PAGES_MAX, Pass, PassError, Report, Silence},
 };
 use crate::{
     domain::{Event, EventKind},
@@ -56,7 +56,7 @@ impl Mirrors {
         self.follow_owner(pass, &seen.own).await?;
         self.stage_own(pass, staged, zone, &mut seen).await?;
 
-        let mut finished = self.finished(pass, heading, token, seen.items);
+        let mut finished = self.finished(pass, heading, token, seen.items, Silence::default());
         finished.generation = staged.number;
         finished.coverage = pass.window;
         finished.longest_us = seen.longest_us;
@@ -76,7 +76,7 @@ impl Mirrors {
         self.store.write(Lane::Background, switch).await?;
         self.settled(pass);
         self.purge(staged).await?;
-        Ok(Report { kind: "full", items: seen.items })
+        Ok(Report { kind: "full", items: seen.items, dead_channel: false })
     }
 
     async fn stage_pages(

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono_tz::Tz;
+
 use super::{
     Mirrors,
     changes::{Groups, Slots, expand, is_tombstone, longest_us, missing_masters},
@@ -15,39 +17,41 @@ use crate::{
 };
 
 /// Most items that one transaction applies. More are staged like a first sync.
-const ITEMS_MAX: usize = 2_500;
+pub(super) const ITEMS_MAX: usize = 2_500;
 /// Most busy slots that one transaction replaces.
 const SLOTS_MAX: usize = 5_000;
 
 impl Mirrors {
     pub(super) async fn incremental(&self, pass: &Pass, token: &str) -> Result<Report, PassError> {
         let (items, heading, token) = self.changed_items(pass, token).await?;
-        if heading.zone.is_some_and(|zone| zone != pass.calendar.time_zone) {
-            // Every all-day and floating event lies elsewhere now.
-            return Err(PassError::TooMuch);
-        }
+        let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
+        let zone_changed = zone != pass.calendar.time_zone;
         let count = items.len();
         let odd = items.iter().filter(|item| item.odd.is_some()).count();
-        let mut finished = self.finished(pass, heading, token, count);
+        let silence = self.silence(pass, count);
+        let mut finished = self.finished(pass, heading, token, count, silence);
+        finished.changed |= zone_changed;
         finished.odd_events = pass.calendar.mirror.odd_events + i64::try_from(odd).unwrap_or_default();
         self.metrics.odd_events(u64::try_from(odd).unwrap_or_default());
 
-        if count == 0 {
+        if count == 0 && !zone_changed {
             let lease = pass.lease;
             let finish = store::work::<(), store::Error, _>(move |tx| {
                 Box::pin(async move { tx.finish_pass(&lease, &finished).await })
             });
             self.store.write(Lane::Background, finish).await?;
             self.settled(pass);
-            return Ok(Report { kind: "incremental", items: 0 });
+            return Ok(Report { kind: "incremental", items: 0, dead_channel: false });
         }
 
         let (own, theirs) = split_own(&self.store, pass.calendar.business, items).await?;
         let mirrored: Vec<MirroredEvent> = theirs.into_iter().map(mirrored).collect();
-        let (groups, masters) = self.groups(pass, &mirrored).await?;
+        // Every all-day event lies elsewhere when the zone has changed, and every series without a zone of its own.
+        let floating = if zone_changed { self.floating(pass).await? } else { BTreeMap::new() };
+        let (groups, masters) = self.groups(pass, &mirrored, floating, zone).await?;
         let mut slots = Slots::default();
         for rows in groups.series.values() {
-            expand(rows, pass.calendar.time_zone, finished.coverage, &mut slots);
+            expand(rows, zone, finished.coverage, &mut slots);
         }
         if slots.busy.len() > SLOTS_MAX {
             return Err(PassError::TooMuch);
@@ -56,7 +60,7 @@ impl Mirrors {
         self.follow_owner(pass, &own).await?;
 
         let (lease, served, length) = (pass.lease, pass.served(), self.lease());
-        let (zone, resource) = (pass.calendar.time_zone, pass.calendar.resource);
+        let resource = pass.calendar.resource;
         let kept: Vec<MirroredEvent> =
             mirrored.into_iter().chain(masters).filter(|event| !groups.deleted.contains(&event.event.id)).collect();
         let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
@@ -86,7 +90,7 @@ impl Mirrors {
         });
         self.store.write(Lane::Background, apply).await?;
         self.settled(pass);
-        Ok(Report { kind: "incremental", items: count })
+        Ok(Report { kind: "incremental", items: count, dead_channel: silence.dead })
     }
 
     async fn changed_items(&self, pass: &Pass, token: &str) -> Result<(Vec<Item>, Heading, String), PassError> {
@@ -117,9 +121,15 @@ impl Mirrors {
         Err(PassError::Endless)
     }
 
-    /// What is known of every series that `changed` touches, with the changes applied; and masters that had to be asked
-    /// for.
-    async fn groups(&self, pass: &Pass, changed: &[MirroredEvent]) -> Result<(Groups, Vec<MirroredEvent>), PassError> {
+    /// What is known of every series that `changed` touches, and of the `floating` ones, with the changes applied; and
+    /// masters that had to be asked for.
+    async fn groups(
+        &self,
+        pass: &Pass,
+        changed: &[MirroredEvent],
+        floating: BTreeMap<String, Vec<Event>>,
+        zone: Tz,
+    ) -> Result<(Groups, Vec<MirroredEvent>), PassError> {
         let events: Vec<Event> = changed.iter().map(|event| event.event.clone()).collect();
         let touched: BTreeSet<String> =
             events.iter().filter(|event| !is_tombstone(event)).map(|event| event.series_id().to_owned()).collect();
@@ -134,7 +144,9 @@ impl Mirrors {
                 Ok(stored)
             })
         });
-        let mut groups = Groups::apply(self.store.read(read).await?, &events, pass.calendar.time_zone);
+        let mut stored = floating;
+        stored.extend(self.store.read(read).await?);
+        let mut groups = Groups::apply(stored, &events, zone);
         let mut masters = Vec::new();
         for id in missing_masters(&groups.series) {
             if let Some(master) = self.fetch_master(pass, &id).await? {

@@ -11,11 +11,13 @@ mod changes;
 mod full;
 mod horizon;
 mod incremental;
+mod lists;
 mod own;
 mod pass;
 mod push;
 mod scheduler;
 mod watch;
+mod zone;
 
 use std::{
     collections::HashMap,
@@ -51,6 +53,8 @@ pub struct Mirrors {
     wake: Arc<Notify>,
     /// Wakes whoever opens watch channels on this node.
     watch: Arc<Notify>,
+    /// Wakes whoever reads the lists of accounts on this node.
+    lists: Arc<Notify>,
     /// Tells the desk of each pass that ends on this node.
     passes: Arc<Notify>,
     /// Wakes the outbox of this node.
@@ -105,6 +109,7 @@ impl Mirrors {
             push_address,
             wake,
             watch: Arc::default(),
+            lists: Arc::default(),
             passes,
             outbox,
             empty_looks: Arc::default(),
@@ -115,6 +120,7 @@ impl Mirrors {
     pub fn wake(&self) {
         self.wake.notify_one();
         self.watch.notify_one();
+        self.lists.notify_one();
     }
 
     /// The time that a pass begun now covers: whole days in UTC.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{
@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     domain::{
-        BusinessId, Event, EventKind, Interval,
+        BookingId, BusinessId, Event, EventKind, EventStatus, Interval,
         booking::{Party, State},
-        event_id,
+        brake, event_id,
         expand::single_interval,
     },
     google::Item,
@@ -120,6 +120,7 @@ impl OwnEvent {
             && self.event.blocks()
             && single_interval(&self.event, zone) == Some(self.booking.interval)
             && link.sent.is_none()
+            && link.gone.is_none()
             && link.etag == self.etag
             && link.written.is_some_and(|written| written.version == self.booking.version)
     }
@@ -150,7 +151,8 @@ impl Mirrors {
     /// when the process dies in between; following twice is harmless.
     pub(super) async fn follow_owner(&self, pass: &Pass, own: &[OwnEvent]) -> Result<(), PassError> {
         let (zone, lease, length, since) = (pass.calendar.time_zone, pass.lease, self.lease(), pass.began - SETTLING);
-        for own in own.iter().filter(|own| !own.is_echo(zone)) {
+        let held = self.hold_deletions(pass, own, since).await?;
+        for own in own.iter().filter(|own| !own.is_echo(zone) && !held.contains(&own.booking.id)) {
             let (booking, event_id) = (own.booking.id, own.event.id.clone());
             let facts = seen(&own.event, own.etag.as_deref(), zone);
             let follow = store::work::<bool, store::Error, _>(move |tx| {
@@ -168,6 +170,35 @@ impl Mirrors {
         Ok(())
     }
 
+    /// Many events deleted at once end no booking before the owner has said so. Returns the bookings of those.
+    async fn hold_deletions(
+        &self,
+        pass: &Pass,
+        own: &[OwnEvent],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<BookingId>, PassError> {
+        let deleted = own.iter().filter(|own| own.event.status == EventStatus::Cancelled);
+        let mut deleted: Vec<(BookingId, String)> = deleted.map(|own| (own.booking.id, own.event.id.clone())).collect();
+        // So few are judged one by one.
+        if deleted.len() <= brake::ALWAYS {
+            return Ok(Vec::new());
+        }
+        // In the order of their ids, so that two passes never wait for each other.
+        deleted.sort_unstable();
+        let (lease, length) = (pass.lease, self.lease());
+        let judge = store::work::<Vec<BookingId>, store::Error, _>(move |tx| {
+            Box::pin(async move {
+                tx.keep_lease(&lease, length, 0).await?;
+                tx.judge_deletions(lease.business, lease.calendar, &deleted, since).await
+            })
+        });
+        let held = self.store.write(Lane::Background, judge).await?;
+        if !held.is_empty() {
+            self.outbox.notify_one();
+        }
+        Ok(held)
+    }
+
     /// In a full pass: a booking's event that was not listed is looked up by its id, for absence alone cancels nothing.
     pub(super) async fn recheck_absent(&self, pass: &Pass, listed: HashSet<String>) -> Result<(), PassError> {
         let (business, calendar) = (pass.calendar.business, pass.calendar.id);
@@ -175,10 +206,11 @@ impl Mirrors {
         let mark = store::work::<usize, store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, 0).await?;
-                let mut absent = tx.written_bookings(business, calendar).await?;
-                absent.retain(|(_, event_id)| !listed.contains(event_id));
-                for (booking, _) in &absent {
-                    tx.recheck_event(business, *booking).await?;
+                let written = tx.written_bookings(business, calendar).await?;
+                let absent = written.into_iter().filter(|(_, event_id)| !listed.contains(event_id));
+                let absent: Vec<BookingId> = absent.map(|(booking, _)| booking).collect();
+                if !absent.is_empty() {
+                    tx.doubt_absent(business, calendar, &absent).await?;
                 }
                 Ok(absent.len())
             })

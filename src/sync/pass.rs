@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::Mirrors;
 use crate::{
-    domain::Interval,
+    domain::{Interval, access},
     google::{self, AccountKey, EventsPage},
     store::{
         self, Lane,
         calendars::Calendar,
         events::Generation,
-        leases::{Finished, Lease},
+        leases::{Failed, Finished, Lease},
     },
 };
 
@@ -52,6 +52,17 @@ pub(super) struct Report {
     pub(super) kind: &'static str,
     /// Items that Google gave.
     pub(super) items: usize,
+    /// The channel has told nothing for too long.
+    pub(super) dead_channel: bool,
+}
+
+/// What a pass learnt of the live channel.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Silence {
+    /// It found changes that the channel should have told of, and has not.
+    pub(super) unannounced: bool,
+    /// That has now been so for so long that the channel is taken for dead.
+    pub(super) dead: bool,
 }
 
 /// Google's word on the calendar itself, as pages carry it.
@@ -80,6 +91,11 @@ const BACKOFF: Duration = Duration::from_secs(5);
 const BACKOFF_MAX: Duration = Duration::from_mins(15);
 /// While Google is down nobody is slowed down by asking, and mirrors should be fresh soon after it is back.
 const OUTAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
+/// The longest wait between two looks at a calendar that is lost: somebody may share it again.
+const LOST_BACKOFF_MAX: Duration = Duration::from_hours(6);
+/// So many passes in a row that found what no push announced, and so long after the first, say that the channel is dead.
+const SILENT_PASSES: i64 = 2;
+const SILENCE: TimeDelta = TimeDelta::minutes(1);
 /// How much waits vary, so that calendars that failed together do not come back together.
 const JITTER_PERCENT: u32 = 25;
 /// When to look again after a push that led to nothing.
@@ -88,6 +104,11 @@ const SECOND_LOOKS: [TimeDelta; 2] = [TimeDelta::seconds(2), TimeDelta::seconds(
 impl Pass {
     pub(super) const fn account(&self) -> AccountKey {
         AccountKey { business: self.calendar.business, account: self.calendar.account }
+    }
+
+    /// Whether a channel is live that tells of changes.
+    pub(super) fn watched(&self, now: DateTime<Utc>) -> bool {
+        self.calendar.mirror.watched_until.is_some_and(|until| until > now)
     }
 
     /// Names a state of this calendar's mirror.
@@ -128,15 +149,26 @@ impl Mirrors {
         let result = match &pass.calendar.mirror.sync_token {
             None => self.full(&pass).await,
             Some(token) => match self.incremental(&pass, token).await {
-                // The served rows stay until the staged ones replace them.
-                Err(PassError::Google(google::Error::FullSyncRequired) | PassError::TooMuch) => self.full(&pass).await,
+                // The served rows stay until the staged ones replace them, and are told of as stale.
+                Err(PassError::Google(google::Error::FullSyncRequired)) => match self.token_ended(&pass).await {
+                    Ok(()) => self.full(&pass).await,
+                    Err(error) => Err(error),
+                },
+                Err(PassError::TooMuch) => self.full(&pass).await,
                 other => other,
             },
         };
-        if let Err(error) = &result {
-            self.failed(&pass, error).await;
+        match &result {
+            Ok(report) => self.tidy(&pass, report).await,
+            Err(error) => self.failed(&pass, error).await,
         }
         result
+    }
+
+    async fn token_ended(&self, pass: &Pass) -> Result<(), PassError> {
+        let lease = pass.lease;
+        let end = store::work::<(), store::Error, _>(move |tx| Box::pin(async move { tx.token_ended(&lease).await }));
+        Ok(self.store.write(Lane::Background, end).await?)
     }
 
     /// Keeps the lease before Google is asked once more: a slow answer must not cost it.
@@ -149,7 +181,7 @@ impl Mirrors {
     }
 
     /// When to look at Google next, after a pass that went well.
-    pub(super) fn next_look(&self, pass: &Pass, items: usize) -> DateTime<Utc> {
+    fn next_look(&self, pass: &Pass, items: usize, dead_channel: bool) -> DateTime<Utc> {
         let now = self.clock.now();
         let mut looks = self.empty_looks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let looked = looks.remove(&pass.calendar.id).unwrap_or_default();
@@ -160,14 +192,71 @@ impl Mirrors {
                 return now + *wait;
             }
         }
-        let watched = pass.calendar.mirror.watched_until.is_some_and(|until| until > now);
+        let watched = pass.watched(now) && !dead_channel;
         let period = if watched { self.config.poll_watched_s } else { self.config.poll_unwatched_s };
         now + self.chance.jitter(Duration::from_secs(period.into()), JITTER_PERCENT)
     }
 
+    /// What a pass with so many changes tells of the live channel. Ask before [`Mirrors::finished`] forgets the push.
+    pub(super) fn silence(&self, pass: &Pass, changes: usize) -> Silence {
+        let looks = self.empty_looks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let announced = pass.lease.pushed_at.is_some() || looks.contains_key(&pass.calendar.id);
+        let unannounced = changes > 0 && !announced && pass.watched(self.clock.now());
+        let mirror = &pass.calendar.mirror;
+        let poll = TimeDelta::seconds(i64::from(self.config.poll_watched_s));
+        let long = mirror.unannounced_at.is_some_and(|first| pass.began - first >= SILENCE.min(poll));
+        Silence { unannounced, dead: unannounced && long && mirror.unannounced + 1 >= SILENT_PASSES }
+    }
+
+    /// After a pass that went well: a dead channel is given up, and decisions that waited for others are made. What fails
+    /// here is done after the next pass.
+    async fn tidy(&self, pass: &Pass, report: &Report) {
+        let (business, calendar) = (pass.calendar.business, pass.calendar.id);
+        let look = store::work::<(bool, u32), store::Error, _>(move |tx| {
+            Box::pin(async move {
+                Ok((tx.has_found_gone(business, calendar).await?, tx.watch_failures(business, calendar).await?))
+            })
+        });
+        let dead = report.dead_channel;
+        let tidied = async {
+            let (gone, failures) = self.store.read(look).await?;
+            if !gone && !dead {
+                return Ok(false);
+            }
+            let at = self.next_watch(failures);
+            let write = store::work::<bool, store::Error, _>(move |tx| {
+                Box::pin(async move {
+                    tx.settle_gone(business, calendar).await?;
+                    Ok(dead && tx.watch_fell_silent(business, calendar, at, SILENT_PASSES).await?)
+                })
+            });
+            self.store.write(Lane::Background, write).await
+        };
+        match tidied.await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::warn!(%calendar, "a channel told nothing of several changes, so another one is asked for");
+                self.watch.notify_one();
+            }
+            Err(error) => tracing::warn!(%calendar, %error, "cannot tidy up after a pass"),
+        }
+    }
+
     /// The end of a pass that went well; to be committed with its rows.
-    pub(super) fn finished(&self, pass: &Pass, heading: Heading, token: String, items: usize) -> Finished {
+    pub(super) fn finished(
+        &self,
+        pass: &Pass,
+        heading: Heading,
+        token: String,
+        items: usize,
+        silence: Silence,
+    ) -> Finished {
+        let regained = pass.calendar.mirror.lost_at.is_some()
+            || heading.access_role.as_deref().is_some_and(access::may_write)
+                && !access::may_write(&pass.calendar.access_role);
         Finished {
+            unannounced: silence.unannounced,
+            regained,
             sync_token: token,
             generation: pass.calendar.mirror.generation,
             coverage: pass.calendar.mirror.coverage.unwrap_or(pass.window),
@@ -178,7 +267,7 @@ impl Mirrors {
             time_zone: heading.zone,
             access_role: heading.access_role,
             as_of: pass.began,
-            due_at: self.next_look(pass, items),
+            due_at: self.next_look(pass, items, silence.dead),
         }
     }
 
@@ -189,6 +278,12 @@ impl Mirrors {
             self.metrics.push_to_busy(elapsed);
         }
         self.wake.notify_one();
+        // What could not be written to the calendar before may go out now.
+        self.outbox.notify_one();
+        if pass.calendar.mirror.lost_at.is_some() {
+            // Its channels ended with the right to see it.
+            self.watch.notify_one();
+        }
     }
 
     /// Gives the lease back and decides what follows. Logged here and nowhere else.
@@ -198,15 +293,20 @@ impl Mirrors {
             PassError::Store(store::Error::LeaseLost) => {
                 return tracing::info!(%calendar, "another node took the calendar over");
             }
-            PassError::Google(google::Error::NeedsReconnect { .. }) => {
-                tracing::warn!(%business, account = %pass.calendar.account, %error, "Google ended the grant");
-            }
+            // Told below, and once for the whole account.
+            PassError::Google(error) if error.needs_consent() => {}
             PassError::Google(error) => tracing::warn!(%calendar, %error, "cannot sync, will try again"),
             error => tracing::error!(%calendar, %error, "cannot sync, will try again"),
         }
-        let doublings = u32::try_from(pass.calendar.mirror.failures).unwrap_or(u32::MAX).min(10);
+        let doublings = u32::try_from(pass.calendar.mirror.failures).unwrap_or(u32::MAX).min(13);
         let outage = matches!(error, PassError::Google(google::Error::Unavailable { .. }));
-        let longest = if outage { OUTAGE_BACKOFF_MAX } else { BACKOFF_MAX };
+        let refused = matches!(error, PassError::Google(error) if error.is_refusal());
+        let lost = pass.calendar.mirror.lost_at.is_some();
+        let longest = match (outage, refused && lost) {
+            (true, _) => OUTAGE_BACKOFF_MAX,
+            (_, true) => LOST_BACKOFF_MAX,
+            _ => BACKOFF_MAX,
+        };
         let backoff = (BACKOFF * 2_u32.pow(doublings)).min(longest);
         let asked = match error {
             PassError::Google(error) => error.retry_after(),
@@ -214,19 +314,36 @@ impl Mirrors {
         };
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(asked.unwrap_or_default());
         let due_at = self.clock.now() + wait;
-        let (lease, account, began, why) = (pass.lease, pass.calendar.account, pass.began, error.to_string());
-        let reconnect = matches!(error, PassError::Google(google::Error::NeedsReconnect { .. }));
-        let settle = self.store.write(Lane::Background, move |tx| {
+        let (lease, account, began) = (pass.lease, pass.calendar.account, pass.began);
+        let failed = Failed { why: error.to_string(), due_at, refused };
+        let consent = matches!(error, PassError::Google(error) if error.needs_consent());
+        let until_lost = access::refusals_until_lost(pass.calendar.mirror.listed);
+        let settle = store::work::<(bool, bool), store::Error, _>(move |tx| {
             Box::pin(async move {
-                if reconnect {
-                    tx.mark_needs_reconnect(business, account, began, &why).await?;
+                // Accounts before calendars, here as everywhere.
+                let ended = consent && tx.mark_needs_reconnect(business, account, began, &failed.why).await?;
+                if refused && !lost {
+                    // The list tells whether the calendar is still shared, and as what.
+                    tx.want_list(business, account).await?;
                 }
-                tx.fail_pass(&lease, &why, due_at).await
+                tx.fail_pass(&lease, &failed).await?;
+                Ok((ended, refused && !lost && tx.calendar_lost(business, calendar, until_lost).await?))
             })
         });
-        if let Err(error) = settle.await {
-            tracing::warn!(%calendar, %error, "cannot give a lease back; it runs out by itself");
+        match self.store.write(Lane::Background, settle).await {
+            Ok((ended, now_lost)) => {
+                if ended {
+                    tracing::warn!(%business, %account, %error, "Google ended the grant");
+                }
+                if now_lost {
+                    tracing::warn!(%business, %calendar, "a calendar is lost: Google does not show it any more");
+                }
+            }
+            Err(error) => tracing::warn!(%calendar, %error, "cannot give a lease back; it runs out by itself"),
         }
         self.wake.notify_one();
+        if refused {
+            self.lists.notify_one();
+        }
     }
 }

@@ -4,8 +4,11 @@ use super::Mirrors;
 use crate::{
     crypto::{equal, sha256},
     domain::ChannelId,
-    store::{self, Lane},
+    store::{self, Lane, channels::Channel},
 };
+
+/// Longest name of what is watched that is believed.
+const RESOURCE_MAX: usize = 256;
 
 /// What a push says about itself, from its `X-Goog-` headers. Its body is empty.
 #[derive(Clone)]
@@ -16,6 +19,8 @@ pub struct Push<'a> {
     pub token: &'a str,
     /// `X-Goog-Resource-State`: `sync` when a channel begins, else `exists`.
     pub state: &'a str,
+    /// `X-Goog-Resource-ID`: Google's name of what is watched.
+    pub resource: &'a str,
 }
 
 /// What became of a push.
@@ -61,6 +66,9 @@ impl Mirrors {
         if !equal(&sha256(push.token.as_bytes()), &channel.token_hash) {
             return Ok(PushOutcome::Unknown);
         }
+        if channel.google_resource_id.is_none() && (1..=RESOURCE_MAX).contains(&push.resource.len()) {
+            self.learn_resource(channel.clone(), push.resource.to_owned()).await?;
+        }
         if push.state == "sync" {
             return Ok(PushOutcome::Hello);
         }
@@ -70,5 +78,15 @@ impl Mirrors {
         self.store.write(Lane::Caller, wake).await?;
         self.wake.notify_one();
         Ok(PushOutcome::Accepted)
+    }
+
+    /// Google opened a channel and its answer has not come, or never will: the push tells how to stop it.
+    async fn learn_resource(&self, channel: Channel, resource: String) -> store::Result<()> {
+        let keep = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move { tx.learn_resource(&channel, &resource).await })
+        });
+        self.store.write(Lane::Caller, keep).await?;
+        self.watch.notify_one();
+        Ok(())
     }
 }

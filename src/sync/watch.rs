@@ -11,15 +11,22 @@ use crate::{
     crypto::{random_token, sha256},
     domain::{BusinessId, CalendarId, ChannelId},
     google::{self, AccountKey, NewChannel},
-    store::{self, Lane, calendars::Calendar, channels::Channel},
+    store::{
+        self, Lane,
+        calendars::Calendar,
+        channels::{Channel, Unwanted},
+    },
 };
 
 /// Channels handled in one sweep.
 const SWEEP_MAX: usize = 50;
 /// How long before its end a channel is renewed, as a share of its life: both live for the overlap.
 const OVERLAP_SHARE: i32 = 8;
-/// When to ask again after Google refused.
+/// When to ask again after Google refused; it doubles up to [`RETRY_MAX`] until a push comes.
 const RETRY: Duration = Duration::from_mins(5);
+const RETRY_MAX: Duration = Duration::from_hours(24);
+/// How long Google may take to confirm a channel. One that is not confirmed by then is nobody's.
+const CONFIRMED_WITHIN: TimeDelta = TimeDelta::minutes(2);
 /// When to ask again whether a calendar can be watched after all.
 const UNWATCHABLE_RETRY: TimeDelta = TimeDelta::days(7);
 
@@ -44,15 +51,24 @@ impl Mirrors {
         }
     }
 
-    /// Opens a channel for each calendar that has none, or whose channel ends soon.
+    /// Opens a channel for each calendar that has none, or whose channel ends soon, and ends those that nobody wants.
     pub async fn renew_watches(&self) -> store::Result<()> {
-        match &self.push_address {
-            Some(address) => {
-                while self.sweep_watches(address).await? == SWEEP_MAX {}
-                Ok(())
-            }
-            None => Ok(()),
+        let Some(address) = &self.push_address else { return Ok(()) };
+        while self.sweep_watches(address).await? == SWEEP_MAX {}
+        self.end_unwanted().await
+    }
+
+    /// When to ask for another channel, after so many that failed or fell silent: at once for the first time.
+    pub(super) fn next_watch(&self, failures: u32) -> DateTime<Utc> {
+        let now = self.clock.now();
+        match failures.checked_sub(1) {
+            None => now,
+            Some(doublings) => now + self.retry(doublings),
         }
+    }
+
+    fn retry(&self, doublings: u32) -> Duration {
+        self.chance.jitter(RETRY.saturating_mul(2_u32.saturating_pow(doublings.min(10))).min(RETRY_MAX), 25)
     }
 
     async fn sweep_watches(&self, address: &Url) -> store::Result<usize> {
@@ -88,16 +104,20 @@ impl Mirrors {
             stopping: false,
             expires_at: now + ttl,
         };
-        // Committed before Google is asked: the first push may come before the answer. The next try is set here as well,
-        // so that a node that dies in between leaves no calendar unwatched.
+        // Committed before Google is asked: the first push may come before the answer.
         let (row, retry_at) = (channel.clone(), now + self.chance.jitter(RETRY, 25));
-        let prepare = store::work::<(), store::Error, _>(move |tx| {
+        let prepare = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move {
+                if !tx.claim_watch(business, id, retry_at).await? {
+                    return Ok(false);
+                }
                 tx.insert_channel(&row).await?;
-                tx.schedule_watch(business, id, retry_at, true).await
+                Ok(true)
             })
         });
-        self.store.write(Lane::Background, prepare).await?;
+        if !self.store.write(Lane::Background, prepare).await? {
+            return Ok(());
+        }
 
         let wish = NewChannel {
             id: channel.id,
@@ -108,10 +128,9 @@ impl Mirrors {
         match self.google.watch_events(account, &calendar.google_id, &wish).await {
             Ok(granted) => {
                 let expires_at = granted.expires_at.unwrap_or(channel.expires_at);
-                self.granted(channel, granted.resource_id, expires_at).await?;
-                self.stop_old(account, business, id).await
+                self.granted(channel, granted.resource_id, expires_at).await
             }
-            Err(error) => self.refused(channel, &error, now).await,
+            Err(error) => self.refused(channel, account, &error, now).await,
         }
     }
 
@@ -131,49 +150,90 @@ impl Mirrors {
         Ok(())
     }
 
-    async fn refused(&self, channel: Channel, error: &google::Error, now: DateTime<Utc>) -> store::Result<()> {
-        let watchable = !matches!(error, google::Error::PushNotSupported);
-        if watchable {
-            tracing::warn!(calendar = %channel.calendar, %error, "cannot watch a calendar, it is polled meanwhile");
-        } else {
-            tracing::info!(calendar = %channel.calendar, "Google does not push for this calendar, so it is polled");
-        }
-        let at = if watchable {
-            now + self.chance.jitter(RETRY, 25).max(error.retry_after().unwrap_or_default())
-        } else {
-            now + UNWATCHABLE_RETRY
-        };
-        let save = store::work::<(), store::Error, _>(move |tx| {
+    async fn refused(
+        &self,
+        channel: Channel,
+        account: AccountKey,
+        error: &google::Error,
+        now: DateTime<Utc>,
+    ) -> store::Result<()> {
+        let (business, calendar) = (channel.business, channel.calendar);
+        let failures = store::work::<u32, store::Error, _>(move |tx| {
+            Box::pin(async move { tx.watch_failures(business, calendar).await })
+        });
+        let wait = self.retry(self.store.read(failures).await?).max(error.retry_after().unwrap_or_default());
+        let (watchable, consent) = (!matches!(error, google::Error::PushNotSupported), error.needs_consent());
+        let (opened, why) = (error.maybe_applied(), error.to_string());
+        let save = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move {
-                tx.delete_channel(channel.business, channel.id).await?;
-                tx.schedule_watch(channel.business, channel.calendar, at, watchable).await
+                let ended = consent && tx.mark_needs_reconnect(business, account.account, now, &why).await?;
+                if opened {
+                    // Google may push to it from now on; it is stopped as soon as its name is known.
+                    tx.give_channel_up(business, channel.id).await?;
+                } else {
+                    tx.delete_channel(business, channel.id).await?;
+                }
+                if watchable {
+                    tx.watch_failed(business, calendar, now + wait).await?;
+                } else {
+                    tx.schedule_watch(business, calendar, now + UNWATCHABLE_RETRY, false).await?;
+                }
+                Ok(ended)
             })
         });
-        self.store.write(Lane::Background, save).await
+        match (self.store.write(Lane::Background, save).await?, consent, watchable) {
+            (true, ..) => tracing::warn!(%business, account = %account.account, %error, "Google ended the grant"),
+            (_, true, _) => {}
+            (_, _, true) => tracing::warn!(%calendar, %error, "cannot watch a calendar, it is polled meanwhile"),
+            (_, _, false) => tracing::info!(%calendar, "Google does not push for this calendar, so it is polled"),
+        }
+        Ok(())
     }
 
-    /// Ends the channels that a newer one replaced. One that Google no longer knows has ended already.
-    async fn stop_old(&self, account: AccountKey, business: BusinessId, calendar: CalendarId) -> store::Result<()> {
-        let read = store::work::<Vec<Channel>, store::Error, _>(move |tx| {
-            Box::pin(async move { tx.channels(business, calendar).await })
-        });
-        let now = self.clock.now();
-        for channel in self.store.read(read).await?.into_iter().filter(|channel| channel.stopping) {
-            let ended = match &channel.google_resource_id {
-                // Google never granted it, or its answer was lost: it ends by itself.
-                None => channel.expires_at <= now,
-                Some(resource) => match self.google.stop_channel(account, channel.id, resource).await {
-                    Ok(()) | Err(google::Error::NotFound) => true,
-                    Err(_) => channel.expires_at <= now,
-                },
-            };
-            if ended {
+    /// Ends channels that were replaced, were never confirmed, or belong to calendars that concern nobody any more. One that
+    /// Google no longer knows has ended already; what cannot be stopped now is tried again by the schedule, and falls silent
+    /// by itself at its end.
+    async fn end_unwanted(&self) -> store::Result<()> {
+        let forget = store::work::<u64, store::Error, _>(|tx| Box::pin(tx.forget_ended_channels()));
+        self.store.write(Lane::Background, forget).await?;
+        let (asked_before, mut after) = (self.clock.now() - CONFIRMED_WITHIN, None);
+        loop {
+            let read = store::work::<Vec<Unwanted>, store::Error, _>(move |tx| {
+                Box::pin(async move { tx.unwanted_channels(asked_before, after, SWEEP_MAX).await })
+            });
+            let unwanted = self.store.read(read).await?;
+            let Some(last) = unwanted.last().map(|channel| (channel.business, channel.id)) else { return Ok(()) };
+            for channel in unwanted {
+                self.end(channel).await?;
+            }
+            after = Some(last);
+        }
+    }
+
+    async fn end(&self, channel: Unwanted) -> store::Result<()> {
+        let (began, business, account) = (self.clock.now(), channel.business, channel.account);
+        let key = AccountKey { business, account };
+        match self.google.stop_channel(key, channel.id, &channel.google_resource_id).await {
+            Ok(()) | Err(google::Error::NotFound) => {
                 let delete = store::work::<(), store::Error, _>(move |tx| {
                     Box::pin(async move { tx.delete_channel(business, channel.id).await })
                 });
-                self.store.write(Lane::Background, delete).await?;
+                self.store.write(Lane::Background, delete).await
+            }
+            Err(error) if error.needs_consent() => {
+                let why = error.to_string();
+                let mark = store::work::<bool, store::Error, _>(move |tx| {
+                    Box::pin(async move { tx.mark_needs_reconnect(business, account, began, &why).await })
+                });
+                if self.store.write(Lane::Background, mark).await? {
+                    tracing::warn!(%business, %account, %error, "Google ended the grant");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::info!(calendar = %channel.calendar, %error, "cannot stop a channel yet");
+                Ok(())
             }
         }
-        Ok(())
     }
 }

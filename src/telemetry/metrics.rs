@@ -22,6 +22,10 @@ pub const SYNC_ITEMS: &str = "slotd_sync_items_total";
 pub const SYNC_ODD_EVENTS: &str = "slotd_sync_odd_events_total";
 /// Age of the stalest mirror that somebody relies on.
 pub const SYNC_FRESHNESS_AGE: &str = "slotd_sync_freshness_age_seconds";
+/// Calendars that Google does not show any more, though their accounts are connected.
+pub const SYNC_LOST: &str = "slotd_sync_lost_calendars";
+/// Bookings whose events are gone in numbers, and whose owners are asked.
+pub const SYNC_ASKED: &str = "slotd_sync_asked_bookings";
 /// Google's notifications, by `outcome`.
 pub const PUSH_RECEIVED: &str = "slotd_push_received_total";
 /// From a notification to the changed busy slots.
@@ -81,6 +85,8 @@ pub const DEFINITIONS: &[Definition] = &[
     define(SYNC_ITEMS, Kind::Counter, Unit::Count, "Changed events received"),
     define(SYNC_ODD_EVENTS, Kind::Counter, Unit::Count, "Events that could not be understood and were set aside"),
     define(SYNC_FRESHNESS_AGE, Kind::Gauge, Unit::Seconds, "Age of the stalest mirror that somebody relies on"),
+    define(SYNC_LOST, Kind::Gauge, Unit::Count, "Calendars that Google does not show any more"),
+    define(SYNC_ASKED, Kind::Gauge, Unit::Count, "Bookings that wait for an owner's word on their lost events"),
     define(PUSH_RECEIVED, Kind::Counter, Unit::Count, "Notifications received from Google"),
     define(PUSH_TO_BUSY_DURATION, Kind::Histogram, Unit::Seconds, "Time from a notification to the changed busy slots"),
     define(BOOKING_REQUESTS, Kind::Counter, Unit::Count, "Requests to book"),
@@ -128,6 +134,8 @@ impl Metrics {
         metrics.set(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         metrics.count(SYNC_ODD_EVENTS, &[], 0);
         metrics.set(OUTBOX_DEPTH, &[], 0.0);
+        metrics.set(SYNC_LOST, &[], 0.0);
+        metrics.set(SYNC_ASKED, &[], 0.0);
         metrics.set(OUTBOX_OLDEST_AGE, &[], 0.0);
         metrics
     }
@@ -208,6 +216,18 @@ impl Metrics {
         self.set(SYNC_FRESHNESS_AGE, &[], age.as_secs_f64());
     }
 
+    /// How many calendars are lost.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calendars")]
+    pub fn lost_calendars(&self, calendars: u64) {
+        self.set(SYNC_LOST, &[], calendars as f64);
+    }
+
+    /// How many bookings wait for their owner's word.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bookings")]
+    pub fn asked_bookings(&self, bookings: u64) {
+        self.set(SYNC_ASKED, &[], bookings as f64);
+    }
+
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], by: u64) {
         self.recorder.register_counter(&key(name, labels), &METADATA).increment(by);
     }
@@ -248,6 +268,8 @@ mod tests {
         metrics.outbox_oldest_age(SHORT);
         metrics.odd_events(2);
         metrics.freshness_age(SHORT);
+        metrics.lost_calendars(1);
+        metrics.asked_bookings(1);
 
         let page = metrics.render();
         for metric in DEFINITIONS {

@@ -2,8 +2,12 @@
 
 mod bad_input;
 mod bookings;
+mod brake;
+mod calendar_list;
+mod channels;
 mod edits;
 mod follow;
+mod lifecycle;
 mod mirror;
 mod nodes;
 mod outage;

@@ -30,7 +30,7 @@ use crate::harness::{Db, Raw};
 pub(crate) use client::{Answer, Client};
 pub(crate) use garble::garble;
 pub(crate) use node::Node;
-pub(crate) use owner::{OWNER, Owner};
+pub(crate) use owner::{EDITOR, OWNER, Owner};
 
 /// The zone of the business, with daylight saving.
 pub(crate) const ZONE: Tz = Tz::Europe__Berlin;
@@ -151,11 +151,21 @@ impl Stage {
 
     /// Goes the owner's way: to the consent page and back, with the cookie of the browser that left.
     pub(crate) async fn connect(&self) {
-        let started = self.api.post("/auth/google-calendar/start", &json!({ "business_id": self.business })).await;
+        self.connect_as(OWNER).await;
+    }
+
+    /// The same for another account of Google.
+    pub(crate) async fn connect_as(&self, email: &str) {
+        self.connect_business(&self.business, email).await;
+    }
+
+    /// The same for another business.
+    pub(crate) async fn connect_business(&self, business: &str, email: &str) {
+        let started = self.api.post("/auth/google-calendar/start", &json!({ "business_id": business })).await;
         assert_eq!(started.status, 303, "{}", started.json());
         let cookie = started.header("set-cookie").split(';').next().unwrap();
         let browser = self.api.with_bearer("");
-        let consent = browser.get(started.header("location")).await;
+        let consent = browser.get(&format!("{}&login_hint={email}", started.header("location"))).await;
         let back = browser.send(Method::GET, consent.header("location"), &[("cookie", cookie)], "".into()).await;
         assert_eq!(back.status, 200, "{}", String::from_utf8_lossy(&back.bytes));
     }
@@ -273,6 +283,22 @@ impl Stage {
         let client = Client::new(format!("{}/api/v1", node.root()), key.reveal());
         self.nodes.push(node);
         client
+    }
+
+    /// Stops the first daemon in order and starts another on the same database. Google goes on pushing to the old place.
+    pub(crate) async fn restart(&mut self) {
+        let old = self.nodes.remove(0);
+        std::thread::scope(|scope| scope.spawn(move || old.stop()).join()).unwrap();
+        let node = Node::start(self.config.clone(), self.db.master()).await;
+        let new = NewKey { business: None, scope: Scope::Admin, label: "again".to_owned(), expires_at: None };
+        let (_, key) = node.daemon.keys.create(new).await.unwrap();
+        self.api = Client::new(format!("{}/api/v1", node.root()), key.reveal());
+        self.nodes.insert(0, node);
+    }
+
+    /// Looks at Google now.
+    pub(crate) async fn sync_now(&self) {
+        self.api.post(&format!("/settings/{}/calendar/sync", self.business), &json!({})).await.ok();
     }
 
     /// Whether the database is on PostgreSQL.

@@ -14,7 +14,7 @@ use super::{Client, Intervals, text};
 /// The owner's address, which is also the id of the primary calendar.
 pub(crate) const OWNER: &str = "aurora@example.com";
 /// Who edits the calendar in these tests. Faults are for slotd's calls, which are made in the owner's name.
-const EDITOR: &str = "mia@example.com";
+pub(crate) const EDITOR: &str = "mia@example.com";
 const LIST: &str = "calendar.events.list";
 
 /// The stand-in, and a person's client for it.
@@ -54,6 +54,16 @@ impl Owner {
 
     pub(crate) async fn insert(&self, event: &Value) -> Value {
         self.api.post(&format!("/calendars/{OWNER}/events"), event).await.ok()
+    }
+
+    /// An event in any calendar that the editor may change.
+    pub(crate) async fn insert_into(&self, calendar: &str, event: &Value) -> Value {
+        self.api.post(&format!("/calendars/{}/events", path(calendar)), event).await.ok()
+    }
+
+    /// Deletes an event in any calendar that the editor may change.
+    pub(crate) async fn delete_from(&self, calendar: &str, id: &str) {
+        self.api.delete(&format!("/calendars/{}/events/{id}", path(calendar))).await.ok();
     }
 
     pub(crate) async fn get(&self, id: &str) -> Value {
@@ -110,6 +120,11 @@ impl Owner {
     pub(crate) fn lists(&self) -> usize {
         self.calls(LIST) - self.listed.load(Ordering::Relaxed)
     }
+}
+
+/// A calendar's id as one segment of a path.
+fn path(calendar: &str) -> String {
+    calendar.replace('#', "%23")
 }
 
 /// Intervals of an answer, in order.

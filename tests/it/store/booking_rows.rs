@@ -5,6 +5,7 @@ use slotd::{
     domain::booking::{Party, State},
     store::{
         bookings::{Booking, CalendarSync, Content, Customer, EventLink, Filter},
+        cancellations::Gone,
         claims::{Claim, Source, Step},
     },
 };
@@ -37,6 +38,7 @@ on_both_engines! {
                 written: None,
                 etag: None,
                 recheck: false,
+                gone: None,
             }),
             calendar_sync: CalendarSync::Pending,
             ..booking(&shop.resource, between(60, 105))
@@ -62,6 +64,7 @@ on_both_engines! {
             written: Some(Content { version: 2, interval: between(60, 105) }),
             etag: Some("\"3181161784712000\"".to_owned()),
             recheck: true,
+            gone: Some(Gone::Asked),
         });
         let states = [
             State::Confirmed { at: at(3) },
@@ -177,6 +180,7 @@ on_both_engines! {
             written: None,
             etag: None,
             recheck: false,
+            gone: None,
         };
         let mut new = Booking { link: Some(link), ..booking(&shop.resource, between(60, 90)) };
         let row = new.clone();

@@ -9,7 +9,7 @@ use slotd::{
     store::{
         self, Error, Lane,
         calendars::Calendar,
-        leases::{Finished, Lease},
+        leases::{Failed, Finished, Lease},
     },
 };
 use tokio::task::JoinSet;
@@ -31,8 +31,14 @@ async fn saved(db: &Db, shop: &Shop) -> Calendar {
     db.read(move |tx| Box::pin(tx.calendar(business, id))).await.unwrap()
 }
 
+fn failed(why: &str, due_minute: i64) -> Failed {
+    Failed { why: why.to_owned(), due_at: at(due_minute), refused: false }
+}
+
 fn finished(due_minute: i64) -> Finished {
     Finished {
+        unannounced: false,
+        regained: false,
         sync_token: "token".to_owned(),
         generation: 1,
         coverage: between(-60, 600),
@@ -136,7 +142,7 @@ on_both_engines! {
         let lost = [
             finish(&db, first, finished(60)).await,
             db.write(move |tx| Box::pin(async move { tx.keep_lease(&first, LONG, 5).await })).await,
-            db.write(move |tx| Box::pin(async move { tx.fail_pass(&first, "late", at(9)).await })).await,
+            db.write(move |tx| Box::pin(async move { tx.fail_pass(&first, &failed("late", 9)).await })).await,
             db.write(move |tx| Box::pin(async move { tx.release_calendar(&first).await })).await,
             db.write(move |tx| Box::pin(async move { tx.coverage_rolled(&first, between(0, 9), 7).await })).await,
         ];
@@ -183,7 +189,7 @@ on_both_engines! {
     async fn a_finished_pass_says_all_it_learned(db: Db) {
         let shop = db.shop(1).await;
         let lease = claim(&db, LONG, 1).await[0];
-        let failed = db.write(move |tx| Box::pin(async move { tx.fail_pass(&lease, "Google is down", at(0)).await }));
+        let failed = db.write(move |tx| Box::pin(async move { tx.fail_pass(&lease, &failed("Google is down", 0)).await }));
         failed.await.unwrap();
         let after = saved(&db, &shop).await.mirror;
         assert_eq!((after.failures, after.last_error.as_deref()), (1, Some("Google is down")));
@@ -283,8 +289,10 @@ on_both_engines! {
         assert_eq!(due().await, []);
         db.clock.advance(TimeDelta::minutes(10));
         assert_eq!(due().await, [(business, id)]);
-        schedule(0, false).await.unwrap();
+        schedule(20, false).await.unwrap();
         assert_eq!(due().await, [], "Google cannot push for it");
+        db.clock.advance(TimeDelta::minutes(10));
+        assert_eq!(due().await, [(business, id)], "it may be able to by now");
     }
 }
 

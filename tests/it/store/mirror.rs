@@ -62,6 +62,8 @@ async fn put(db: &Db, of: Generation, events: Vec<MirroredEvent>, slots: Vec<Bus
 async fn serve(db: &Db, shop: &Shop, number: i64, longest_us: i64) {
     let (business, calendar) = (shop.business.id, shop.calendar.id);
     let finished = Finished {
+        unannounced: false,
+        regained: false,
         sync_token: format!("token {number}"),
         generation: number,
         coverage: between(-600, 6_000),
