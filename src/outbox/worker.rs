@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Outbox;
 use crate::{
-    google,
+    google::{self, Pacer},
     store::{
         self, Lane,
         outbox::{Delivery, Owed},
@@ -31,6 +31,8 @@ const BACKOFF: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(30);
 /// While Google is down nobody is slowed down by asking, and bookings should appear soon after it is back.
 const OUTAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
+/// The sleep while all that is due waits for others of its account.
+const NAP: Duration = Duration::from_secs(1);
 /// How much waits vary.
 const JITTER_PERCENT: u32 = 25;
 
@@ -70,6 +72,9 @@ impl Outbox {
         if free == 0 {
             return Ok(BACKOFF);
         }
+        if let Some(pause) = self.google.pacer().and_then(Pacer::project_pause) {
+            return Ok(pause);
+        }
         let look = store::work::<Option<DateTime<Utc>>, store::Error, _>(|tx| {
             Box::pin(async move { tx.next_delivery_at().await })
         });
@@ -80,10 +85,16 @@ impl Outbox {
             Some(_) => {}
         }
         let length = self.lease();
+        let per_account = usize::try_from(self.config.account_concurrency).unwrap_or(1).max(1);
         let claim = store::work::<Vec<Delivery>, store::Error, _>(move |tx| {
-            Box::pin(async move { tx.claim_deliveries(length, free).await })
+            Box::pin(async move { tx.claim_deliveries(length, free, per_account).await })
         });
-        for delivery in self.store.write(Lane::Background, claim).await? {
+        let deliveries = self.store.write(Lane::Background, claim).await?;
+        if deliveries.is_empty() {
+            // What is due has no turn yet. A delivery that ends wakes this loop.
+            return Ok(NAP);
+        }
+        for delivery in deliveries {
             let Ok(permit) = Arc::clone(room).acquire_owned().await else { break };
             let outbox = self.clone();
             in_flight.spawn(async move {
@@ -104,6 +115,9 @@ impl Outbox {
         };
         let outcome = match delivered {
             Delivered::Settled => "done",
+            Delivered::Later(google::Error::HeldBack { held, retry_after }) => {
+                self.postpone(delivery, &google::Error::HeldBack { held, retry_after }, retry_after).await
+            }
             Delivered::Later(error) => self.put_back(delivery, &error).await,
             Delivered::Unsettled(error) => {
                 tracing::warn!(kind, %error, "cannot settle a delivery; it is repeated when its lease ends");
@@ -111,6 +125,22 @@ impl Outbox {
             }
         };
         self.metrics.outbox_delivery(kind, outcome);
+    }
+
+    /// Puts a delivery back that was not tried, for a quota's sake.
+    async fn postpone(&self, delivery: &Delivery, error: &google::Error, wait: Duration) -> &'static str {
+        let kind = delivery.owed.kind();
+        tracing::debug!(business = %delivery.business, kind, %error, "a delivery is postponed");
+        // Never earlier than there is room.
+        let due_at = self.clock.now() + wait + self.chance.jitter(wait / 16, 100);
+        let (why, held) = (error.to_string(), delivery.clone());
+        let settle = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move { tx.postpone_delivery(&held, due_at, &why).await })
+        });
+        if let Err(error) = self.store.write(Lane::Background, settle).await {
+            tracing::warn!(%error, "cannot put a delivery back; it is repeated when its lease ends");
+        }
+        "held_back"
     }
 
     /// Decides when a delivery that failed is tried again, or that it is given up.

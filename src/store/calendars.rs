@@ -1,6 +1,6 @@
 //! Mirrored calendars: whom they concern and how their mirror stands.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{Error, Result, Sql, Tx, accounts::AccountStatus, execute, fetch, instant, micros, parse};
@@ -67,6 +67,10 @@ pub struct Mirror {
     pub account_status: AccountStatus,
     /// A live channel's end, when there is one.
     pub watched_until: Option<DateTime<Utc>>,
+    /// How often Google is looked at while nobody watches it; none before the first pass.
+    pub period: Option<TimeDelta>,
+    /// Google asked slotd to leave the account alone until then; may lie in the past.
+    pub paused_until: DateTime<Utc>,
 }
 
 impl Mirror {
@@ -88,7 +92,17 @@ impl Mirror {
             watchable: true,
             account_status,
             watched_until: None,
+            period: None,
+            paused_until: DateTime::UNIX_EPOCH,
         }
+    }
+
+    /// Whether a pass is owed and waits for a quota: what Google said meanwhile is not known.
+    #[must_use]
+    pub fn waits_for_quota(&self, now: DateTime<Utc>) -> bool {
+        // A pass that went well leaves no error, one that failed is counted: the rest was postponed.
+        let postponed = self.failures == 0 && self.last_error.is_some();
+        self.pushed && (postponed || now < self.paused_until)
     }
 }
 
@@ -120,6 +134,8 @@ pub(super) struct Row {
     watchable: i64,
     watched_until: Option<i64>,
     account_status: String,
+    period_us: Option<i64>,
+    paused_until: i64,
 }
 
 const T: &str = "calendar";
@@ -135,11 +151,13 @@ macro_rules! select {
             "SELECT c.business_id, c.id, c.account_id, c.google_id, c.summary, c.time_zone, c.access_role,
                     c.resource_id, c.blocks, c.target, c.version, c.generation, c.sync_token, c.as_of, c.covered_from,
                     c.covered_to, c.odd_events, c.synced_events, c.dirty, c.seen, c.due_at, c.failures, c.last_error,
-                    c.watchable,
+                    c.watchable, c.period_us,
                     (SELECT MAX(w.expires_at) FROM channel w
                       WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until,
                     (SELECT a.status FROM account a
-                      WHERE a.business_id = c.business_id AND a.id = c.account_id) AS account_status
+                      WHERE a.business_id = c.business_id AND a.id = c.account_id) AS account_status,
+                    (SELECT a.paused_until FROM account a
+                      WHERE a.business_id = c.business_id AND a.id = c.account_id) AS paused_until
                FROM calendar c WHERE ",
             $condition
         )
@@ -151,8 +169,11 @@ const ASSIGN: Sql = Sql::same(
     "UPDATE calendar SET resource_id = $3, blocks = $4, target = $5, version = version + 1
       WHERE business_id = $1 AND id = $2",
 );
+/// One more push does not bring a pass forward that waits for a quota because of an earlier one.
 const WAKE: Sql = Sql::same(
-    "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3
+    "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3),
+            due_at = CASE WHEN pushed_at IS NOT NULL AND failures = 0 AND last_error IS NOT NULL AND due_at > $3
+                          THEN due_at ELSE $3 END
       WHERE business_id = $1 AND id = $2",
 );
 /// An account that was connected anew: its calendars are looked at, and watched anew, at once.
@@ -212,6 +233,8 @@ impl Tx {
                 watchable: row.watchable == 1,
                 account_status: parse(T, "account_status", &row.account_status)?,
                 watched_until: time("watched_until", row.watched_until)?,
+                period: row.period_us.map(TimeDelta::microseconds),
+                paused_until: instant(T, "paused_until", row.paused_until)?,
             },
         })
     }

@@ -13,6 +13,8 @@ mod horizon;
 mod incremental;
 mod own;
 mod pass;
+mod period;
+mod polls;
 mod push;
 mod scheduler;
 mod watch;
@@ -55,6 +57,8 @@ pub struct Mirrors {
     passes: Arc<Notify>,
     /// Wakes the outbox of this node.
     outbox: Arc<Notify>,
+    /// How much longer than wished the periods of polling are, so that they fit into Google's quotas.
+    stretch: Arc<Mutex<f64>>,
     /// How often a push was followed by a pass that found nothing: Google's list may lag behind its own push.
     empty_looks: Arc<Mutex<HashMap<CalendarId, u32>>>,
 }
@@ -107,6 +111,7 @@ impl Mirrors {
             watch: Arc::default(),
             passes,
             outbox,
+            stretch: Arc::new(Mutex::new(1.0)),
             empty_looks: Arc::default(),
         }
     }

@@ -10,7 +10,7 @@ use super::Mirrors;
 use crate::{
     crypto::{random_token, sha256},
     domain::{BusinessId, CalendarId, ChannelId},
-    google::{self, AccountKey, NewChannel},
+    google::{self, AccountKey, NewChannel, Urgency},
     store::{self, Lane, calendars::Calendar, channels::Channel},
 };
 
@@ -105,7 +105,9 @@ impl Mirrors {
             address: address.clone(),
             ttl_s: self.config.channel_ttl_s,
         };
-        match self.google.watch_events(account, &calendar.google_id, &wish).await {
+        // Nobody waits for it, and the next calendar may have room.
+        let google = self.google.at(Urgency::Poll).waiting(Duration::ZERO);
+        match google.watch_events(account, &calendar.google_id, &wish).await {
             Ok(granted) => {
                 let expires_at = granted.expires_at.unwrap_or(channel.expires_at);
                 self.granted(channel, granted.resource_id, expires_at).await?;
@@ -133,13 +135,19 @@ impl Mirrors {
 
     async fn refused(&self, channel: Channel, error: &google::Error, now: DateTime<Utc>) -> store::Result<()> {
         let watchable = !matches!(error, google::Error::PushNotSupported);
-        if watchable {
+        let held_back = matches!(error, google::Error::HeldBack { .. });
+        if held_back {
+            tracing::debug!(calendar = %channel.calendar, %error, "a channel is asked for later");
+        } else if watchable {
             tracing::warn!(calendar = %channel.calendar, %error, "cannot watch a calendar, it is polled meanwhile");
         } else {
             tracing::info!(calendar = %channel.calendar, "Google does not push for this calendar, so it is polled");
         }
-        let at = if watchable {
-            now + self.chance.jitter(RETRY, 25).max(error.retry_after().unwrap_or_default())
+        let asked = error.retry_after().unwrap_or_default();
+        let at = if held_back {
+            now + asked + self.chance.jitter(asked / 16, 100)
+        } else if watchable {
+            now + self.chance.jitter(RETRY, 25).max(asked)
         } else {
             now + UNWATCHABLE_RETRY
         };
@@ -162,7 +170,8 @@ impl Mirrors {
             let ended = match &channel.google_resource_id {
                 // Google never granted it, or its answer was lost: it ends by itself.
                 None => channel.expires_at <= now,
-                Some(resource) => match self.google.stop_channel(account, channel.id, resource).await {
+                Some(resource) => match self.google.at(Urgency::Poll).stop_channel(account, channel.id, resource).await
+                {
                     Ok(()) | Err(google::Error::NotFound) => true,
                     Err(_) => channel.expires_at <= now,
                 },
