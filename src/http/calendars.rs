@@ -378,7 +378,15 @@ pub(super) fn google_problem(error: google::Error) -> Problem {
         google::Error::NeedsReconnect { .. } | google::Error::InsufficientScope => {
             Problem::conflict("needs_reconnect", "the Google account has to be connected again")
         }
-        error if error.is_transient() => Problem::unavailable(5, "Google does not answer at the moment"),
+        error @ google::Error::HeldBack { .. } => {
+            Problem::unavailable(seconds(&error), "Google cannot be asked at the moment, to stay within its quotas")
+        }
+        error if error.is_transient() => Problem::unavailable(seconds(&error), "Google does not answer at the moment"),
         error => Problem::conflict("google", error.to_string()),
     }
+}
+
+/// When to come again: when Google or a quota says so, within a minute; else soon.
+fn seconds(error: &google::Error) -> u32 {
+    error.retry_after().map_or(5, |wait| u32::try_from(wait.as_secs() + 1).unwrap_or(60).min(60))
 }

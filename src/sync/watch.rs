@@ -14,6 +14,8 @@ use crate::{
     store::{self, Lane, calendars::Calendar, channels::Channel},
 };
 
+/// How often it is looked whether a channel is due that nobody woke this for.
+const NAP: Duration = Duration::from_mins(1);
 /// Channels handled in one sweep.
 const SWEEP_MAX: usize = 50;
 /// How long before its end a channel is renewed, as a share of its life: both live for the overlap.
@@ -40,6 +42,8 @@ impl Mirrors {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = woken => {}
+                // For those that were held back.
+                () = tokio::time::sleep(NAP) => {}
             }
         }
     }
