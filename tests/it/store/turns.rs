@@ -201,7 +201,8 @@ on_both_engines! {
         push().await.unwrap();
         ask(&db, &shop).await;
         let lease = claim(&db, USUAL).await[0];
-        db.write(move |tx| Box::pin(tx.postpone_pass(&lease, "not asked", at(2)))).await.unwrap();
+        let postponed = db.write(move |tx| Box::pin(async move { tx.postpone_pass(&lease, "not asked", at(2)).await }));
+        postponed.await.unwrap();
         let mirror = saved(&db, &shop).await.mirror;
         assert_eq!((mirror.failures, mirror.last_error.as_deref(), mirror.due_at), (0, Some("not asked"), at(2)));
         assert!(mirror.pushed && mirror.waits_for_quota(at(0)), "{mirror:?}");
