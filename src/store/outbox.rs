@@ -99,26 +99,31 @@ const ASK: Sql = Sql::same(
 );
 /// The due deliveries in the order of their turns, like the calendars of `turns.rs`.
 macro_rules! queue {
-    () => {
-        "SELECT d.business_id, d.id, d.due_at, d.delivery_at,
+    (sqlite) => {
+        queue!("d.row, ", "o.rowid AS row, ", " INDEXED BY outbox_due", " INDEXED BY outbox_leased")
+    };
+    (postgres) => {
+        queue!("", "", "", "")
+    };
+    ($row:literal, $rowid:literal, $due:literal, $leased:literal) => {
+        concat!("SELECT ", $row, "d.business_id, d.id, d.due_at, d.delivery_at,
                 d.held + ROW_NUMBER() OVER (PARTITION BY d.business_id, d.account_id ORDER BY d.due_at, d.id) AS turn
-           FROM (SELECT o.business_id, o.id, o.account_id, o.due_at, COALESCE(a.delivery_at, 0) AS delivery_at,
+           FROM (SELECT ", $rowid, "o.business_id, o.id, o.account_id, o.due_at, COALESCE(a.delivery_at, 0) AS delivery_at,
                         COALESCE(h.held, 0) AS held
-                   FROM outbox o
+                   FROM outbox o", $due, "
                    LEFT JOIN account a ON a.business_id = o.business_id AND a.id = o.account_id
-                   LEFT JOIN (SELECT business_id, account_id, COUNT(*) AS held FROM outbox
+                   LEFT JOIN (SELECT business_id, account_id, COUNT(*) AS held FROM outbox", $leased, "
                                WHERE lease_until > 0 AND lease_until > $1 GROUP BY business_id, account_id) h
                      ON h.business_id = o.business_id AND h.account_id = o.account_id
-                  WHERE o.dead = 0 AND o.due_at <= $3 AND o.lease_until <= $1 AND COALESCE(a.paused_until, 0) <= $3) d"
+                  WHERE o.dead = 0 AND o.due_at <= $3 AND o.lease_until <= $1 AND COALESCE(a.paused_until, 0) <= $3) d")
     };
 }
 /// The attempt is counted before it is made, so a delivery that kills the process still runs out of attempts.
 const CLAIM: Sql = Sql {
     sqlite: concat!(
         "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
-          WHERE (business_id, id) IN (
-                SELECT q.business_id, q.id FROM (",
-        queue!(),
+          WHERE rowid IN (SELECT q.row FROM (",
+        queue!(sqlite),
         ") q WHERE q.turn <= $5 ORDER BY q.turn, q.delivery_at, q.due_at LIMIT $4)
       RETURNING business_id, id, kind, subject, revision, fence, attempts, account_id"
     ),
@@ -127,7 +132,7 @@ const CLAIM: Sql = Sql {
           WHERE (business_id, id) IN (
                 SELECT o.business_id, o.id FROM outbox o
                   JOIN (",
-        queue!(),
+        queue!(postgres),
         ") q ON q.business_id = o.business_id AND q.id = o.id
                  WHERE o.dead = 0 AND o.due_at <= $3 AND o.lease_until <= $1 AND q.turn <= $5
                  ORDER BY q.turn, q.delivery_at, q.due_at LIMIT $4 FOR UPDATE OF o SKIP LOCKED)

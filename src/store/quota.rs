@@ -45,8 +45,14 @@ const ADD_CALLS: Sql = Sql::same(
 );
 const CALLS: Sql = Sql::same("SELECT calls FROM google_usage WHERE day = $1");
 const FORGET_CALLS: Sql = Sql::same("DELETE FROM google_usage WHERE day < $1");
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("PAUSE", PAUSE), ("PAUSED", PAUSED), ("ADD_CALLS", ADD_CALLS), ("CALLS", CALLS), ("FORGET_CALLS", FORGET_CALLS)];
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("PAUSE", PAUSE),
+    ("PAUSED", PAUSED),
+    ("PAUSED_OF", PAUSED_OF),
+    ("ADD_CALLS", ADD_CALLS),
+    ("CALLS", CALLS),
+    ("FORGET_CALLS", FORGET_CALLS),
+];
 
 type Row = (String, String, i64, i64, Option<String>);
 

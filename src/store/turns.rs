@@ -36,29 +36,34 @@ impl Turns {
 
 /// The due calendars of connected accounts in the order of their turns. A calendar's turn is its place among those of its
 /// account, after those that are being worked on; of equal turns the account goes first that waited longest. All that is
-/// read is due or leased.
+/// read is due or leased: SQLite would rather read everything in the order of the accounts, and is told not to.
 macro_rules! queue {
-    () => {
-        "SELECT d.business_id, d.id, d.due_at, d.urgency, d.pass_at,
+    (sqlite) => {
+        queue!("d.row, ", "c.rowid AS row, ", " INDEXED BY calendar_due", " INDEXED BY calendar_leased")
+    };
+    (postgres) => {
+        queue!("", "", "", "")
+    };
+    ($row:literal, $rowid:literal, $due:literal, $leased:literal) => {
+        concat!("SELECT ", $row, "d.business_id, d.id, d.due_at, d.urgency, d.pass_at,
                 d.passes + ROW_NUMBER() OVER (PARTITION BY d.business_id, d.account_id ORDER BY d.urgency, d.due_at, d.id)
                     AS turn
-           FROM (SELECT c.business_id, c.id, c.account_id, c.due_at, a.pass_at, COALESCE(h.passes, 0) AS passes,
+           FROM (SELECT ", $rowid, "c.business_id, c.id, c.account_id, c.due_at, a.pass_at, COALESCE(h.passes, 0) AS passes,
                         CASE WHEN c.asked_at IS NOT NULL THEN 0 WHEN c.pushed_at IS NOT NULL THEN 1 ELSE 2 END AS urgency
-                   FROM calendar c
+                   FROM calendar c", $due, "
                    JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
-                   LEFT JOIN (SELECT business_id, account_id, COUNT(*) AS passes FROM calendar
+                   LEFT JOIN (SELECT business_id, account_id, COUNT(*) AS passes FROM calendar", $leased, "
                                WHERE lease_until > 0 AND lease_until > $1 GROUP BY business_id, account_id) h
                      ON h.business_id = c.business_id AND h.account_id = c.account_id
                   WHERE c.due_at <= $3 AND c.lease_until <= $1 AND a.status = 'connected' AND a.paused_until <= $3
-                    AND (c.asked_at IS NOT NULL OR $5 = 0)) d"
+                    AND (c.asked_at IS NOT NULL OR $5 = 0)) d")
     };
 }
 const CLAIM: Sql = Sql {
     sqlite: concat!(
         "UPDATE calendar SET lease_until = $2, fence = fence + 1
-          WHERE (business_id, id) IN (
-                SELECT q.business_id, q.id FROM (",
-        queue!(),
+          WHERE rowid IN (SELECT q.row FROM (",
+        queue!(sqlite),
         ") q WHERE q.urgency = 0 OR q.turn <= $6
                  ORDER BY CASE q.urgency WHEN 0 THEN 0 ELSE 1 END, q.turn, q.pass_at, q.due_at LIMIT $4)
       RETURNING business_id, id, account_id, fence, dirty, pushed_at, asked_at"
@@ -69,7 +74,7 @@ const CLAIM: Sql = Sql {
           WHERE (business_id, id) IN (
                 SELECT c.business_id, c.id FROM calendar c
                   JOIN (",
-        queue!(),
+        queue!(postgres),
         ") q ON q.business_id = c.business_id AND q.id = c.id
                  WHERE c.due_at <= $3 AND c.lease_until <= $1 AND (q.urgency = 0 OR q.turn <= $6)
                  ORDER BY CASE q.urgency WHEN 0 THEN 0 ELSE 1 END, q.turn, q.pass_at, q.due_at LIMIT $4

@@ -292,8 +292,11 @@ async fn a_claim_reads_only_what_is_due_or_leased() {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.sqlite));
         let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&pool).await.unwrap();
         for (.., step) in &steps {
-            let table = ["SCAN calendar", "SCAN outbox", "SCAN c", "SCAN o"].iter().any(|scan| step == scan);
-            assert!(!table, "{name} reads a whole table:\n{steps:#?}");
+            let words: Vec<&str> = step.split_whitespace().collect();
+            let whole = words[0] == "SCAN" && ["calendar", "outbox", "c", "o"].contains(&words[1]);
+            // In the order of what is due, up to the first.
+            let up_to_the_first = *name == "NEXT_DUE" && step.ends_with("_due");
+            assert!(!whole || up_to_the_first, "{name} reads a whole table:\n{steps:#?}");
         }
         seen += 1;
     }
