@@ -30,12 +30,12 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// Exchanges figures until `stop` is cancelled, and once more then.
+    /// Exchanges figures until `stop` is cancelled, and once more then, when nobody waits for a turn any more.
     pub(super) async fn keep(self, stop: CancellationToken) {
         let mut plan_at = Instant::now();
         while !stop.is_cancelled() {
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = stop.cancelled() => self.pacer.stop_waiting(),
                 () = self.pacer.news() => {}
                 () = tokio::time::sleep(PERIOD) => {}
             }

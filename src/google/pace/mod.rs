@@ -16,6 +16,7 @@ use std::{
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use self::{brake::Brake, bucket::Bucket, day::Day};
 use super::{AccountKey, Error};
@@ -175,6 +176,7 @@ struct Inner {
     observer: HeldObserver,
     state: Mutex<State>,
     news: Notify,
+    stop: CancellationToken,
 }
 
 struct State {
@@ -225,7 +227,15 @@ impl Pacer {
             day: Day::new(now),
             pauses: HashMap::new(),
         };
-        Self(Arc::new(Inner { clock, chance, rates, observer, state: Mutex::new(state), news: Notify::new() }))
+        Self(Arc::new(Inner {
+            clock,
+            chance,
+            rates,
+            observer,
+            state: Mutex::new(state),
+            news: Notify::new(),
+            stop: CancellationToken::new(),
+        }))
     }
 
     /// Waits for the call's turn, or refuses it when that is too far away. Returns when it began.
@@ -238,14 +248,22 @@ impl Pacer {
                 Err(refused) => refused,
             };
             let wait_std = wait.to_std().unwrap_or_default();
-            if wait_std > patience {
+            if wait_std > patience || self.0.stop.is_cancelled() {
                 let retry_after = self.state().turn(&ask, &self.0.rates, held, wait, now);
                 (self.0.observer)(ask.urgency, held);
                 return Err(Error::HeldBack { held, retry_after });
             }
-            tokio::time::sleep(wait_std.max(Duration::from_millis(1))).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait_std.max(Duration::from_millis(1))) => {}
+                () = self.0.stop.cancelled() => {}
+            }
             patience = ask.patience.saturating_sub(start.elapsed());
         }
+    }
+
+    /// From now on nobody waits for a turn, because the process is to end.
+    pub fn stop_waiting(&self) {
+        self.0.stop.cancel();
     }
 
     /// A call that began at `began` succeeded.

@@ -240,6 +240,22 @@ async fn a_short_wait_is_waited_for() {
     assert!(outcome.is_ok(), "{outcome:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_any_more_when_the_process_is_to_end() {
+    let bench = Bench::new(SMALL);
+    bench.drain(1, Urgency::Caller).await;
+    let patient = Ask { patience: Duration::from_secs(20), ..ask(1, Urgency::Background) };
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        bench.pacer.stop_waiting();
+    };
+    let started = tokio::time::Instant::now();
+    let (outcome, ()) = tokio::join!(bench.pacer.admit(patient), stop);
+    assert!(matches!(outcome, Err(Error::HeldBack { .. })), "{outcome:?}");
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(bench.admitted(ask(2, Urgency::Caller)).await, "what has room still goes out");
+}
+
 proptest! {
     /// Whatever is asked, refused and waited: in no minute does an account make more calls than it may.
     #[test]
