@@ -58,6 +58,7 @@ pub(super) fn all(
             let forget = store::work::<(), store::Error, _>(move |tx| {
                 Box::pin(async move {
                     tx.forget_answers(before).await?;
+                    tx.forget_google_calls(before.date_naive()).await?;
                     tx.forget_oauth_states().await.map(drop)
                 })
             });

@@ -2,6 +2,7 @@
 
 mod gauges;
 mod jobs;
+mod quota;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use crate::{
         SharedChance, SharedClock,
         clock::{SystemChance, SystemClock},
     },
-    google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Transport},
+    google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Pacer, Transport},
     http::{Api, accept, load_phone_numbers, router},
     lifecycle::Lifecycle,
     outbox::{self, Outbox},
@@ -77,8 +78,9 @@ pub async fn start(
     let metrics = Metrics::new();
     let (wake, passes, deliveries) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
 
-    let google = connect_google(config, &store, &metrics, &clock)?;
+    let google = connect_google(config, &store, &metrics, &clock, &chance)?;
     let api_calls = google.calendar.clone();
+    let google_pacer = google.pacer.clone();
 
     let mirrors = Mirrors::new(sync::Foundation {
         store: store.clone(),
@@ -142,6 +144,16 @@ pub async fn start(
     life.spawn("http", accept::serve(listener, router(api, &config.http), serve, life.stopping()));
     life.spawn("metrics", accept::serve(metrics_listener, metrics_page(metrics.clone()), serve, life.stopping()));
     life.spawn("gauges", gauges::keep(store.clone(), metrics.clone(), Arc::clone(&clock), life.stopping()));
+    let quota = quota::Quota {
+        store: store.clone(),
+        pacer: google_pacer,
+        mirrors: mirrors.clone(),
+        metrics: metrics.clone(),
+        clock: Arc::clone(&clock),
+    };
+    // What other nodes and the last run used up counts before the first call.
+    quota.exchange().await;
+    life.spawn("quota", quota.keep(life.stopping()));
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     life.spawn("mirrors", mirrors.clone().run(life.stopping()));
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
@@ -159,11 +171,18 @@ pub async fn start(
 /// The ways to Google.
 struct Ways {
     calendar: Google,
+    pacer: Pacer,
     oauth: Option<OAuth>,
     tokens: CachedTokens,
 }
 
-fn connect_google(config: &Config, store: &Store, metrics: &Metrics, clock: &SharedClock) -> anyhow::Result<Ways> {
+fn connect_google(
+    config: &Config,
+    store: &Store,
+    metrics: &Metrics,
+    clock: &SharedClock,
+    chance: &SharedChance,
+) -> anyhow::Result<Ways> {
     let endpoints = Endpoints {
         api_base_url: config.google.api_base_url.clone(),
         auth_url: config.google.auth_url.clone(),
@@ -180,8 +199,17 @@ fn connect_google(config: &Config, store: &Store, metrics: &Metrics, clock: &Sha
     let transport = Transport::new(&endpoints, limits, observer)?;
     let oauth = oauth(config, &transport, &endpoints)?;
     let tokens = account_tokens(store.clone(), oauth.clone(), Arc::default(), Arc::clone(clock));
-    let calendar = Google::new(transport, &endpoints, Arc::new(tokens.clone()));
-    Ok(Ways { calendar, oauth, tokens })
+    let rates = google::Rates {
+        account_per_minute: config.google.account_calls_per_minute,
+        project_per_minute: config.google.project_calls_per_minute,
+        per_day: config.google.calls_per_day,
+    };
+    let counted = metrics.clone();
+    let held: google::HeldObserver =
+        Arc::new(move |urgency, why| counted.google_held_back(urgency.as_str(), why.as_str()));
+    let pacer = Pacer::new(rates, Arc::clone(clock), Arc::clone(chance), held);
+    let calendar = Google::new(transport, &endpoints, Arc::new(tokens.clone())).paced(pacer.clone());
+    Ok(Ways { calendar, pacer, oauth, tokens })
 }
 
 /// The one page of the metrics listener.

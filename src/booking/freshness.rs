@@ -32,7 +32,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Judges the calendars that matter for an answer. `fresh_for` is how long an unwatched calendar stays fresh.
+    /// Judges the calendars that matter for an answer. An unwatched one stays fresh for two of
+    /// its own periods, and for `fresh_for` while it has none.
     pub(super) fn of<'a>(
         calendars: impl Iterator<Item = &'a Calendar>,
         now: DateTime<Utc>,
@@ -48,7 +49,8 @@ impl Standing {
             let current = mirror.account_status == AccountStatus::Connected
                 && mirror.failures == 0
                 && mirror.sync_token.is_some()
-                && (watched || now - as_of <= fresh_for);
+                && !mirror.waits_for_quota(now)
+                && (watched || now - as_of <= mirror.period.map_or(fresh_for, |period| period * 2));
             if !current {
                 standing.freshness = Freshness::Stale;
             }

@@ -37,10 +37,12 @@ impl Desk {
         if behind.is_empty() {
             return Ok(Look { is_current: true });
         }
-        // A calendar whose grant is dead, or that fails already, will not do better for being asked again.
+        // A calendar whose grant is dead, or whose account Google asked to leave alone, will not do better for being asked
+        // again.
         let hopeful: Vec<CalendarId> = behind
             .iter()
             .filter(|calendar| calendar.mirror.account_status == AccountStatus::Connected)
+            .filter(|calendar| calendar.mirror.paused_until <= asked_at)
             .map(|calendar| calendar.id)
             .collect();
         if hopeful.len() < behind.len() {
@@ -49,7 +51,7 @@ impl Desk {
         let wake = store::work::<(), BookingError, _>(move |tx| {
             Box::pin(async move {
                 for id in hopeful {
-                    tx.look_at_calendar(business, id).await?;
+                    tx.ask_for_look(business, id).await?;
                 }
                 Ok(())
             })

@@ -26,9 +26,13 @@ impl Config {
         within("http.request_timeout_s", http.request_timeout_s, 1..=300)?;
         within("http.connections_max", http.connections_max, 1..=1_000_000)?;
         within("google.request_timeout_s", google.request_timeout_s, 1..=300)?;
+        within("google.account_calls_per_minute", google.account_calls_per_minute, 10..=1_000_000)?;
+        within("google.project_calls_per_minute", google.project_calls_per_minute, 10..=1_000_000)?;
+        within("google.calls_per_day", google.calls_per_day, 1_000..=10_000_000_000)?;
         within("sync.horizon_days", sync.horizon_days, 1..=1_100)?;
         within("sync.coverage_back_days", sync.coverage_back_days, 1..=366)?;
         within("sync.concurrency", sync.concurrency, 1..=256)?;
+        within("sync.account_concurrency", sync.account_concurrency, 1..=256)?;
         within("sync.poll_watched_s", sync.poll_watched_s, 1..=DAY_S)?;
         within("sync.poll_unwatched_s", sync.poll_unwatched_s, 1..=DAY_S)?;
         within("sync.lease_s", sync.lease_s, 5..=3_600)?;
@@ -39,6 +43,7 @@ impl Config {
         within("booking.verify_deadline_ms", booking.verify_deadline_ms, 0..=10_000)?;
         within("booking.verify_after_s", booking.verify_after_s, 0..=DAY_S)?;
         within("outbox.concurrency", outbox.concurrency, 1..=1_000)?;
+        within("outbox.account_concurrency", outbox.account_concurrency, 1..=1_000)?;
         within("outbox.poll_s", outbox.poll_s, 1..=3_600)?;
         within("outbox.attempts_max", outbox.attempts_max, 1..=1_000)?;
         within("outbox.lease_s", outbox.lease_s, 5..=3_600)?;
@@ -55,6 +60,12 @@ impl Config {
             let expected =
                 format!("expected more than google.request_timeout_s, which is {}", google.request_timeout_s);
             return Err(Refused { key: "sync.lease_s", expected });
+        }
+
+        if google.account_calls_per_minute > google.project_calls_per_minute {
+            let most = google.project_calls_per_minute;
+            let expected = format!("expected at most google.project_calls_per_minute, which is {most}");
+            return Err(Refused { key: "google.account_calls_per_minute", expected });
         }
 
         for (key, url) in [

@@ -267,6 +267,15 @@ mod tests {
     }
 
     #[test]
+    fn no_account_may_make_more_calls_than_the_project() {
+        let refused = load("[google]\nproject_calls_per_minute = 100", &[]).unwrap_err();
+        let expected = "expected at most google.project_calls_per_minute, which is 100";
+        assert!(refused.contains("`google.account_calls_per_minute`") && refused.contains(expected), "{refused}");
+        let none = load("", &[("SLOTD_GOOGLE__CALLS_PER_DAY", "0")]).unwrap_err();
+        assert!(none.contains("`google.calls_per_day` = 0: expected 1000 to 10000000000"), "{none}");
+    }
+
+    #[test]
     fn a_file_that_was_named_must_exist() {
         let sources = Sources { file: Some("/nonexistent/slotd.toml".into()), ..Sources::default() };
         assert!(matches!(Config::load(&sources), Err(ConfigError::File { .. })));

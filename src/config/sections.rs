@@ -108,6 +108,13 @@ pub struct Google {
     pub push_url: Option<Url>,
     /// Longest time for one call.
     pub request_timeout_s: u32,
+    /// Calls in the name of one account in any minute, of this node. Google allows 600 by default, of all nodes and of
+    /// whatever else uses the project together; a PATCH counts as three.
+    pub account_calls_per_minute: u32,
+    /// All calls in any minute, of this node. Google allows 10,000 by default, of all nodes together.
+    pub project_calls_per_minute: u32,
+    /// All calls of a day, of all nodes together. Days begin at midnight Pacific time.
+    pub calls_per_day: u64,
 }
 
 impl Default for Google {
@@ -123,6 +130,9 @@ impl Default for Google {
             client_secret_file: None,
             push_url: None,
             request_timeout_s: 30,
+            account_calls_per_minute: 480,
+            project_calls_per_minute: 8_000,
+            calls_per_day: 1_000_000,
         }
     }
 }
@@ -137,9 +147,12 @@ pub struct Sync {
     pub coverage_back_days: u32,
     /// Calendars that this node mirrors at once.
     pub concurrency: u32,
-    /// How often a calendar with a live notification channel is looked at nevertheless.
+    /// Of those, calendars of one account.
+    pub account_concurrency: u32,
+    /// How often a calendar with a live notification channel is looked at nevertheless. Less often when Google's quotas do
+    /// not allow it for all calendars.
     pub poll_watched_s: u32,
-    /// How often a calendar without one is looked at.
+    /// How often a calendar without one is looked at. Less often, likewise.
     pub poll_unwatched_s: u32,
     /// How long a node may keep a calendar to itself without a sign of life.
     pub lease_s: u32,
@@ -159,6 +172,7 @@ impl Default for Sync {
             horizon_days: 400,
             coverage_back_days: 35,
             concurrency: 8,
+            account_concurrency: 3,
             poll_watched_s: 4 * 3600,
             poll_unwatched_s: 300,
             lease_s: 60,
@@ -192,6 +206,8 @@ impl Default for Booking {
 pub struct Outbox {
     /// Deliveries in flight on this node.
     pub concurrency: u32,
+    /// Of those, deliveries in the name of one account.
+    pub account_concurrency: u32,
     /// How long a node may keep a delivery to itself. It must exceed the slowest delivery.
     pub lease_s: u32,
     /// How often to look for due deliveries when nothing wakes the worker.
@@ -202,7 +218,7 @@ pub struct Outbox {
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { concurrency: 16, lease_s: 60, poll_s: 5, attempts_max: 20 }
+        Self { concurrency: 16, account_concurrency: 4, lease_s: 60, poll_s: 5, attempts_max: 20 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use chrono::{DateTime, Utc};
 use hyper::{Method, Request, StatusCode, header};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -9,6 +10,7 @@ use url::Url;
 
 use super::{
     AccessToken, AccountKey, Error, Google,
+    pace::Ask,
     transport::{Answer, Lost},
 };
 
@@ -34,6 +36,16 @@ impl<'a> Call<'a> {
 
     fn is_write(&self) -> bool {
         self.verb != Method::GET
+    }
+
+    /// What Google counts it for.
+    fn cost(&self) -> u32 {
+        if self.verb == Method::PATCH { 3 } else { 1 }
+    }
+
+    /// Whether it makes, changes or deletes an event, and not a channel.
+    fn writes_an_event(&self) -> bool {
+        matches!(self.name, "events.insert" | "events.patch" | "events.delete")
     }
 
     fn url(&self, base: &Url) -> Result<Url, Error> {
@@ -76,25 +88,43 @@ impl Google {
         call: Call<'_>,
         decode: impl FnOnce(&[u8]) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        let ask = self.ask(account, &call);
+        let began = self.admit(ask).await?;
         let started = Instant::now();
         let sent = AtomicBool::new(false);
-        let outcome = match timeout(self.transport.limits().request, self.answer(account, &call, &sent)).await {
+        let outcome = match timeout(self.transport.limits().request, self.answer(ask, &call, &sent)).await {
             Ok(Ok(answer)) => decoded(answer.body, decode).await,
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::lost(Lost::Late, call.is_write() && sent.load(Ordering::Relaxed))),
         };
         let label = outcome.as_ref().map_or_else(Error::outcome_label, |_| "ok");
         self.transport.note(call.name, label, started);
-        outcome
+        let (Some(pacer), Some(began)) = (&self.pacer, began) else { return outcome };
+        outcome.map_err(|error| pacer.refused(&ask, began, error)).inspect(|_| pacer.eased(&ask, began))
     }
 
-    async fn answer(&self, account: AccountKey, call: &Call<'_>, sent: &AtomicBool) -> Result<Answer, Error> {
+    fn ask(&self, account: AccountKey, call: &Call<'_>) -> Ask {
+        let (urgency, patience) = (self.urgency, self.patience);
+        Ask { account, urgency, calls: call.cost(), writes: call.writes_an_event(), patience }
+    }
+
+    /// Waits for the call's turn. Returns when it came, if anybody keeps turns.
+    async fn admit(&self, ask: Ask) -> Result<Option<DateTime<Utc>>, Error> {
+        match &self.pacer {
+            Some(pacer) => pacer.admit(ask).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn answer(&self, ask: Ask, call: &Call<'_>, sent: &AtomicBool) -> Result<Answer, Error> {
+        let account = ask.account;
         let token = self.tokens.access_token(account, None).await?;
         let mut answer = self.attempt(call, &token, sent).await?;
         if answer.status == StatusCode::UNAUTHORIZED {
             // A 401 is a definite no: nothing was applied so far.
             sent.store(false, Ordering::Relaxed);
             let fresh = self.tokens.access_token(account, Some(&token)).await?;
+            self.admit(ask).await?;
             answer = self.attempt(call, &fresh, sent).await?;
         }
         if answer.status.is_success() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{TokenError, transport::Lost};
+use super::{Held, TokenError, transport::Lost};
 
 /// Why a call did not do what was asked. One variant per thing that a caller can decide.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +25,18 @@ pub enum Error {
     /// 403 or 429: too many calls at present.
     #[error("Google asks to slow down")]
     RateLimited {
-        /// How long Google asks to wait, when it says so.
+        /// How long to wait: what Google asks for, or what was made of it.
         retry_after: Option<Duration>,
+        /// Not this account alone made too many, but the whole project.
+        project: bool,
+    },
+    /// slotd itself did not make the call, to stay within a quota. It has no part in what it is about.
+    #[error("not asked, for {}", held.explained())]
+    HeldBack {
+        /// Why.
+        held: Held,
+        /// When there will be room.
+        retry_after: Duration,
     },
     /// 403: the account or project has used up an allowance that comes back in hours. Stop writing for a while.
     #[error("a quota of Google is used up ({reason})")]
@@ -91,7 +101,7 @@ pub enum Error {
 }
 
 /// Every word that [`Error::outcome_label`] gives, and `ok`.
-pub const OUTCOMES: [&str; 19] = [
+pub const OUTCOMES: [&str; 20] = [
     "ok",
     "not_found",
     "full_sync_required",
@@ -99,6 +109,7 @@ pub const OUTCOMES: [&str; 19] = [
     "duplicate",
     "precondition_failed",
     "rate_limited",
+    "held_back",
     "quota_exhausted",
     "forbidden",
     "insufficient_scope",
@@ -124,6 +135,7 @@ impl Error {
             Self::Duplicate => "duplicate",
             Self::PreconditionFailed => "precondition_failed",
             Self::RateLimited { .. } => "rate_limited",
+            Self::HeldBack { .. } => "held_back",
             Self::QuotaExhausted { .. } => "quota_exhausted",
             Self::Forbidden { .. } => "forbidden",
             Self::InsufficientScope => "insufficient_scope",
@@ -139,11 +151,12 @@ impl Error {
         }
     }
 
-    /// How long Google asks to wait, at most a day.
+    /// How long to wait by Google's word, or by a quota.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after }
+            Self::HeldBack { retry_after, .. } => Some(*retry_after),
+            Self::RateLimited { retry_after, .. }
             | Self::QuotaExhausted { retry_after, .. }
             | Self::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
@@ -156,6 +169,7 @@ impl Error {
         matches!(
             self,
             Self::RateLimited { .. }
+                | Self::HeldBack { .. }
                 | Self::QuotaExhausted { .. }
                 | Self::Unauthorized
                 | Self::Unavailable { .. }
@@ -173,6 +187,12 @@ impl Error {
     #[must_use]
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::NotFound | Self::Forbidden { .. })
+    }
+
+    /// Whether it is about a quota, and not about what the call was for: that has not failed.
+    #[must_use]
+    pub const fn is_about_quota(&self) -> bool {
+        matches!(self, Self::RateLimited { .. } | Self::HeldBack { .. } | Self::QuotaExhausted { .. })
     }
 
     /// For a write: whether Google may have done it although the call failed.

@@ -31,7 +31,7 @@ impl Error {
         let Ok(Envelope { error: fault }) = serde_json::from_slice::<Envelope>(&answer.body) else {
             // Not the calendar API: a proxy, an abuse page, a wrong address. Its 404 must not pass for "deleted".
             if status == StatusCode::TOO_MANY_REQUESTS {
-                return Self::RateLimited { retry_after };
+                return Self::RateLimited { retry_after, project: false };
             }
             return unavailable;
         };
@@ -42,9 +42,9 @@ impl Error {
                 Self::QuotaExhausted { reason: reason(), retry_after }
             }
             _ if has(&["rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"]) => {
-                Self::RateLimited { retry_after }
+                Self::RateLimited { retry_after, project: fault.blames_the_project() }
             }
-            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited { retry_after },
+            StatusCode::TOO_MANY_REQUESTS => Self::RateLimited { retry_after, project: fault.blames_the_project() },
             StatusCode::NOT_FOUND => Self::NotFound,
             StatusCode::CONFLICT if has(&["duplicate"]) => Self::Duplicate,
             StatusCode::CONFLICT => unavailable,
@@ -92,12 +92,31 @@ struct Item {
 #[serde(default)]
 struct Detail {
     reason: Option<String>,
+    metadata: Metadata,
+}
+
+/// Which quota it was, where the front end says so.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Metadata {
+    quota_limit: Option<String>,
+    quota_unit: Option<String>,
 }
 
 impl Fault {
     fn reasons(&self) -> impl Iterator<Item = &str> {
         let errors = self.errors.iter().filter_map(|item| item.reason.as_deref());
         errors.chain(self.details.iter().filter_map(|detail| detail.reason.as_deref()))
+    }
+
+    /// The same reason stands for the quotas of a user and of the project; only the front end's details tell them apart.
+    fn blames_the_project(&self) -> bool {
+        self.details.iter().any(|Detail { metadata, .. }| {
+            let limit = metadata.quota_limit.as_deref().unwrap_or_default();
+            let unit = metadata.quota_unit.as_deref().unwrap_or_default();
+            let user = limit.contains("PerUser") || unit.contains("{user}");
+            (limit.contains("PerProject") || unit.contains("{project}")) && !user
+        })
     }
 
     /// Garbage and tokens of other calendars are 400 `invalid`, like any bad parameter; `location` or the message tell.
@@ -183,6 +202,23 @@ mod tests {
         let details =
             json!({ "status": "PERMISSION_DENIED", "details": [{ "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT" }] });
         assert_eq!(judged(403, &details), "insufficient_scope");
+    }
+
+    #[test]
+    fn a_quota_of_the_project_is_told_from_one_of_a_user() {
+        for (limit, unit, project) in [
+            ("defaultPerMinutePerProject", "1/min/{project}", true),
+            ("defaultPerMinutePerUser", "1/min/{project}/{user}", false),
+            ("PerMinutePerProjectPerUser", "1/min/{project}/{user}", false),
+            ("", "", false),
+        ] {
+            let metadata =
+                json!({ "quota_limit": limit, "quota_unit": unit, "service": "calendar-json.googleapis.com" });
+            let detail = json!({ "reason": "RATE_LIMIT_EXCEEDED", "metadata": metadata });
+            let body = json!({ "error": { "status": "RESOURCE_EXHAUSTED", "details": [detail] } }).to_string();
+            let expected = Error::RateLimited { retry_after: None, project };
+            assert_eq!(Error::judge(&answer(429, &[], body), true, false), expected, "{limit}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The schema types of `google-calendar3` read what Google sends; the calls are made here, because that crate's hub
 //! cannot send `If-Match` or `null`, does not encode ids, has no deadlines, and loses a whole page to one odd event.
 //! Every call has a total deadline and a body cap, is tried once (twice after a 401, with a fresh token), and ends in
-//! an [`Error`] whose variants are decisions. Waiting and trying again belong to the callers, who know what it is worth.
+//! an [`Error`] whose variants are decisions. A [`Pacer`] keeps calls of the calendar API within Google's quotas. Waiting and trying again belong to the callers, who know what it is worth.
 
 mod calendars;
 mod call;
@@ -16,13 +16,14 @@ mod fixture;
 mod grant;
 mod judge;
 mod oauth;
+mod pace;
 mod service_account;
 mod tokens;
 mod tolerant;
 mod transport;
 mod wire;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use url::Url;
 
@@ -33,6 +34,7 @@ pub use error::{Error, OUTCOMES};
 pub use events::{EVENT_FIELDS, EVENTS_FIELDS, EventPatch, EventsPage, EventsQuery, NewEvent};
 pub use grant::{CALENDAR_SCOPES, Grant, SCOPES, UserInfo};
 pub use oauth::{Authorization, OAuth, OAuthClient};
+pub use pace::{Held, HeldObserver, Left, Pacer, Pause, Rates, Urgency};
 pub use service_account::ServiceAccount;
 pub use tokens::{AccessToken, AccountKey, CachedTokens, FetchToken, FetchedToken, TokenError, TokenSource};
 pub use transport::{CallRecord, Limits, METHODS, NoRootCertificates, Observer, Transport};
@@ -44,13 +46,50 @@ pub struct Google {
     transport: Transport,
     base: Arc<Url>,
     tokens: Arc<dyn TokenSource>,
+    pacer: Option<Pacer>,
+    urgency: Urgency,
+    patience: Duration,
 }
+
+/// How long a call waits for room in the quotas, unless its caller is more patient.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Google {
     /// A client of the calendar API at `endpoints.api_base_url` that takes its access tokens from `tokens`.
     #[must_use]
     pub fn new(transport: Transport, endpoints: &Endpoints, tokens: Arc<dyn TokenSource>) -> Self {
-        Self { transport, base: Arc::new(endpoints.api_base_url.clone()), tokens }
+        Self {
+            transport,
+            base: Arc::new(endpoints.api_base_url.clone()),
+            tokens,
+            pacer: None,
+            urgency: Urgency::Caller,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same client, kept within quotas.
+    #[must_use]
+    pub fn paced(self, pacer: Pacer) -> Self {
+        Self { pacer: Some(pacer), ..self }
+    }
+
+    /// The same client for calls of another urgency. Somebody waits for those of a client that was not told.
+    #[must_use]
+    pub fn at(&self, urgency: Urgency) -> Self {
+        Self { urgency, ..self.clone() }
+    }
+
+    /// The same client for calls that wait so long for room in the quotas, and are held back only then.
+    #[must_use]
+    pub fn waiting(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// What keeps it within quotas.
+    #[must_use]
+    pub const fn pacer(&self) -> Option<&Pacer> {
+        self.pacer.as_ref()
     }
 }
 

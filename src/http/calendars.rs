@@ -24,6 +24,7 @@ use crate::{
         accounts::{Account, AccountStatus},
         api_keys::Scope,
         calendars::Calendar,
+        quota::AccountPause,
         resources::Resource,
     },
 };
@@ -149,6 +150,15 @@ struct AccountBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
     connected_at: String,
+    /// Google asked slotd to leave the account alone until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_until: Option<String>,
+    /// Google asked slotd to write no events until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes_paused_until: Option<String>,
+    /// Google's word for why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause_reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -183,6 +193,10 @@ pub(super) async fn status(
     let (office, standing) = api.desk.standing(business).await?;
     let zone = office.business.time_zone;
     let accounts = api.accounts(business).await?;
+    let pauses = store::work::<Vec<AccountPause>, Problem, _>(move |tx| {
+        Box::pin(async move { Ok(tx.paused_accounts_of(business).await?) })
+    });
+    let (pauses, now) = (api.store.read(pauses).await?, api.clock.now());
     let has = |status| accounts.iter().any(|account| account.status == status);
     let connection = if has(AccountStatus::NeedsReconnect) {
         "needs_reconnect"
@@ -209,11 +223,19 @@ pub(super) async fn status(
         ("none" | "disconnected", _) => Some("Connect a Google account: POST /api/v1/auth/google-calendar/start."),
         (_, _) if !mirrored => Some("Choose which calendars make whom busy: POST …/calendars."),
         _ if most_urgent.is_some() => most_urgent,
+        (_, _) if pauses.iter().any(|pause| pause.writes_until > now) => {
+            Some("Google takes no more events for a while; bookings are written to the calendar when it does again.")
+        }
         (_, Freshness::Unknown) => Some("Wait for the first sync to end."),
         (_, Freshness::Stale) => Some("Google cannot be read at the moment; slotd goes on trying."),
         (_, Freshness::Fresh) => None,
     };
+    let later = |at| Some(at).filter(|at| *at > now).map(|at| local(at, zone));
+    let pause = |id| pauses.iter().find(|pause| pause.account == id);
     let account = |account: Account| AccountBody {
+        paused_until: pause(account.id).and_then(|pause| later(pause.until)),
+        writes_paused_until: pause(account.id).and_then(|pause| later(pause.writes_until)),
+        pause_reason: pause(account.id).and_then(|pause| pause.reason.clone()),
         id: account.id,
         email: account.email,
         status: match account.status {
@@ -472,7 +494,15 @@ pub(super) fn google_problem(error: google::Error) -> Problem {
         google::Error::NeedsReconnect { .. } | google::Error::InsufficientScope => {
             Problem::conflict("needs_reconnect", "the Google account has to be connected again")
         }
-        error if error.is_transient() => Problem::unavailable(5, "Google does not answer at the moment"),
+        error @ google::Error::HeldBack { .. } => {
+            Problem::unavailable(seconds(&error), "Google cannot be asked at the moment, to stay within its quotas")
+        }
+        error if error.is_transient() => Problem::unavailable(seconds(&error), "Google does not answer at the moment"),
         error => Problem::conflict("google", error.to_string()),
     }
+}
+
+/// When to come again: when Google or a quota says so, within a minute; else soon.
+fn seconds(error: &google::Error) -> u32 {
+    error.retry_after().map_or(5, |wait| u32::try_from(wait.as_secs() + 1).unwrap_or(60).min(60))
 }

@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::Outbox;
 use crate::{
     domain::CalendarId,
-    google::{self, AccountKey},
+    google::{self, AccountKey, Pacer},
     store::{
         self, Lane,
         accounts::AccountStatus,
@@ -45,6 +45,8 @@ const OUTAGE_BACKOFF_MAX: Duration = Duration::from_mins(1);
 const UNTIL_CONSENT: Duration = Duration::from_hours(6);
 /// Tries after which a delivery is given up that Google does not allow: what it says of rights does not change by asking.
 const REFUSALS_MAX: i64 = 4;
+/// The sleep while all that is due waits for others of its account.
+const NAP: Duration = Duration::from_secs(1);
 /// How much waits vary.
 const JITTER_PERCENT: u32 = 25;
 
@@ -92,6 +94,9 @@ impl Outbox {
         if free == 0 {
             return Ok(BACKOFF);
         }
+        if let Some(pause) = self.google.pacer().and_then(Pacer::project_pause) {
+            return Ok(pause);
+        }
         let look = store::work::<Option<DateTime<Utc>>, store::Error, _>(|tx| {
             Box::pin(async move { tx.next_delivery_at().await })
         });
@@ -102,10 +107,16 @@ impl Outbox {
             Some(_) => {}
         }
         let length = self.lease();
+        let per_account = usize::try_from(self.config.account_concurrency).unwrap_or(1).max(1);
         let claim = store::work::<Vec<Delivery>, store::Error, _>(move |tx| {
-            Box::pin(async move { tx.claim_deliveries(length, free).await })
+            Box::pin(async move { tx.claim_deliveries(length, free, per_account).await })
         });
-        for delivery in self.store.write(Lane::Background, claim).await? {
+        let deliveries = self.store.write(Lane::Background, claim).await?;
+        if deliveries.is_empty() {
+            // What is due has no turn yet. A delivery that ends wakes this loop.
+            return Ok(NAP);
+        }
+        for delivery in deliveries {
             let Ok(permit) = Arc::clone(room).acquire_owned().await else { break };
             let outbox = self.clone();
             in_flight.spawn(async move {
@@ -126,6 +137,9 @@ impl Outbox {
         };
         let outcome = match delivered {
             Delivered::Settled => "done",
+            Delivered::Later { error: google::Error::HeldBack { held, retry_after }, .. } => {
+                self.postpone(delivery, &google::Error::HeldBack { held, retry_after }, retry_after).await
+            }
             Delivered::Later { error, account, asked_at } => self.put_back(delivery, &error, account, asked_at).await,
             Delivered::Unsettled(error) => {
                 tracing::warn!(kind, %error, "cannot settle a delivery; it is repeated when its lease ends");
@@ -133,6 +147,22 @@ impl Outbox {
             }
         };
         self.metrics.outbox_delivery(kind, outcome);
+    }
+
+    /// Puts a delivery back that was not tried, for a quota's sake.
+    async fn postpone(&self, delivery: &Delivery, error: &google::Error, wait: Duration) -> &'static str {
+        let kind = delivery.owed.kind();
+        tracing::debug!(business = %delivery.business, kind, %error, "a delivery is postponed");
+        // Never earlier than there is room.
+        let due_at = self.clock.now() + wait + self.chance.jitter(wait / 16, 100);
+        let (why, held) = (error.to_string(), delivery.clone());
+        let settle = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move { tx.postpone_delivery(&held, due_at, &why).await })
+        });
+        if let Err(error) = self.store.write(Lane::Background, settle).await {
+            tracing::warn!(%error, "cannot put a delivery back; it is repeated when its lease ends");
+        }
+        "held_back"
     }
 
     /// Decides when a delivery that failed is tried again, or that it is given up.

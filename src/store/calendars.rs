@@ -1,6 +1,6 @@
 //! Mirrored calendars: whom they concern and how their mirror stands.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{Error, Result, Sql, Tx, accounts::AccountStatus, execute, fetch, instant, micros, parse};
@@ -80,6 +80,10 @@ pub struct Mirror {
     pub unannounced: i64,
     /// When the first of them was.
     pub unannounced_at: Option<DateTime<Utc>>,
+    /// How often Google is looked at while nobody watches it; none before the first pass.
+    pub period: Option<TimeDelta>,
+    /// Google asked slotd to leave the account alone until then; may lie in the past.
+    pub paused_until: DateTime<Utc>,
 }
 
 impl Mirror {
@@ -107,7 +111,17 @@ impl Mirror {
             lost_at: None,
             unannounced: 0,
             unannounced_at: None,
+            period: None,
+            paused_until: DateTime::UNIX_EPOCH,
         }
+    }
+
+    /// Whether a pass is owed and waits for a quota: what Google said meanwhile is not known.
+    #[must_use]
+    pub fn waits_for_quota(&self, now: DateTime<Utc>) -> bool {
+        // A pass that went well leaves no error, one that failed is counted: the rest was postponed.
+        let postponed = self.failures == 0 && self.last_error.is_some();
+        self.pushed && (postponed || now < self.paused_until)
     }
 }
 
@@ -145,6 +159,8 @@ pub(super) struct Row {
     lost_at: Option<i64>,
     unannounced: i64,
     unannounced_at: Option<i64>,
+    period_us: Option<i64>,
+    paused_until: i64,
 }
 
 const T: &str = "calendar";
@@ -160,11 +176,13 @@ macro_rules! select {
             "SELECT c.business_id, c.id, c.account_id, c.google_id, c.summary, c.time_zone, c.access_role,
                     c.resource_id, c.blocks, c.target, c.version, c.generation, c.sync_token, c.as_of, c.covered_from,
                     c.covered_to, c.odd_events, c.synced_events, c.dirty, c.seen, c.due_at, c.failures, c.last_error,
-                    c.watchable, c.listed, c.hidden, c.refusals, c.lost_at, c.unannounced, c.unannounced_at,
+                    c.watchable, c.listed, c.hidden, c.refusals, c.lost_at, c.unannounced, c.unannounced_at, c.period_us,
                     (SELECT MAX(w.expires_at) FROM channel w
                       WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until,
                     (SELECT a.status FROM account a
-                      WHERE a.business_id = c.business_id AND a.id = c.account_id) AS account_status
+                      WHERE a.business_id = c.business_id AND a.id = c.account_id) AS account_status,
+                    (SELECT a.paused_until FROM account a
+                      WHERE a.business_id = c.business_id AND a.id = c.account_id) AS paused_until
                FROM calendar c WHERE ",
             $condition
         )
@@ -177,9 +195,12 @@ const ASSIGN: Sql = Sql::same(
             watch_due_at = CASE WHEN blocks = 0 AND target = 0 THEN $6 ELSE watch_due_at END
       WHERE business_id = $1 AND id = $2",
 );
+/// One more push does not bring a pass forward that waits for a quota because of an earlier one.
 const WAKE: Sql = Sql::same(
-    "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3, unannounced = 0,
-            unannounced_at = NULL, watch_failures = 0
+    "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), unannounced = 0,
+            unannounced_at = NULL, watch_failures = 0,
+            due_at = CASE WHEN pushed_at IS NOT NULL AND failures = 0 AND last_error IS NOT NULL AND due_at > $3
+                          THEN due_at ELSE $3 END
       WHERE business_id = $1 AND id = $2",
 );
 /// An account that was connected anew: its calendars are looked at, and watched anew, at once.
@@ -245,6 +266,8 @@ impl Tx {
                 lost_at: time("lost_at", row.lost_at)?,
                 unannounced: row.unannounced,
                 unannounced_at: time("unannounced_at", row.unannounced_at)?,
+                period: row.period_us.map(TimeDelta::microseconds),
+                paused_until: instant(T, "paused_until", row.paused_until)?,
             },
         })
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
-use crate::domain::{BusinessId, CalendarId, Interval};
+use crate::domain::{AccountId, BusinessId, CalendarId, Interval};
 
 /// The right to sync one calendar for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +17,16 @@ pub struct Lease {
     pub business: BusinessId,
     /// The calendar.
     pub calendar: CalendarId,
+    /// Through which account it is read.
+    pub account: AccountId,
     /// Which lease of it this is. Also names the generation that a full sync stages.
     pub fence: i64,
     /// How many pushes were known when it began.
     pub seen: i64,
     /// The oldest push that it answers.
     pub pushed_at: Option<DateTime<Utc>>,
+    /// Whether a caller on the phone waits for it.
+    pub asked: bool,
 }
 
 /// What a finished pass changes about its calendar.
@@ -55,6 +59,8 @@ pub struct Finished {
     pub unannounced: bool,
     /// Whether Google lets slotd do more with the calendar than before, so that what it refused is tried again.
     pub regained: bool,
+    /// How often it is looked at while nobody watches it.
+    pub period: Duration,
 }
 
 /// How a pass failed.
@@ -69,28 +75,10 @@ pub struct Failed {
 }
 
 const T: &str = "calendar";
-/// Takes due calendars of connected accounts, the longest due first.
-const CLAIM: Sql = Sql {
-    sqlite: "UPDATE calendar SET lease_until = $2, fence = fence + 1
-              WHERE (business_id, id) IN (
-                    SELECT c.business_id, c.id FROM calendar c
-                      JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
-                     WHERE c.due_at <= $3 AND c.lease_until <= $1 AND a.status = 'connected'
-                     ORDER BY c.due_at LIMIT $4)
-          RETURNING business_id, id, fence, dirty, pushed_at",
-    // SKIP LOCKED: two nodes never claim the same row and never wait for each other.
-    postgres: "UPDATE calendar SET lease_until = $2, fence = fence + 1
-                WHERE (business_id, id) IN (
-                      SELECT c.business_id, c.id FROM calendar c
-                        JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
-                       WHERE c.due_at <= $3 AND c.lease_until <= $1 AND a.status = 'connected'
-                       ORDER BY c.due_at LIMIT $4 FOR UPDATE OF c SKIP LOCKED)
-            RETURNING business_id, id, fence, dirty, pushed_at",
-};
 /// Takes one calendar, due or not.
 const CLAIM_ONE: Sql = Sql::same(
     "UPDATE calendar SET lease_until = $4, fence = fence + 1 WHERE business_id = $1 AND id = $2 AND lease_until <= $3
-     RETURNING business_id, id, fence, dirty, pushed_at",
+     RETURNING business_id, id, account_id, fence, dirty, pushed_at, asked_at",
 );
 /// Gives a calendar back without having looked at Google.
 const RELEASE: Sql = Sql::same("UPDATE calendar SET lease_until = 0 WHERE business_id = $1 AND id = $2 AND fence = $3");
@@ -109,14 +97,16 @@ const FINISH: Sql = Sql::same(
             version = version + $10, odd_events = $11, time_zone = COALESCE($12, time_zone),
             access_role = COALESCE($13, access_role), as_of = $14,
             seen = $15, pushed_at = CASE WHEN dirty > $15 THEN pushed_at ELSE NULL END,
-            due_at = CASE WHEN dirty > $15 THEN due_at ELSE $16 END,
+            asked_at = CASE WHEN dirty > $15 THEN asked_at ELSE NULL END,
+            due_at = CASE WHEN dirty > $15 THEN due_at ELSE $16 END, period_us = $18,
             failures = 0, last_error = NULL, lease_until = 0, refusals = 0, lost_at = NULL,
             unannounced = CASE WHEN $17 = 1 AND dirty = $15 THEN unannounced + 1 ELSE unannounced END,
             unannounced_at = CASE WHEN $17 = 1 AND dirty = $15 THEN COALESCE(unannounced_at, $14) ELSE unannounced_at END
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
 const FAIL: Sql = Sql::same(
-    "UPDATE calendar SET failures = failures + 1, last_error = $4, due_at = $5, lease_until = 0, refusals = refusals + $6
+    "UPDATE calendar SET failures = failures + 1, last_error = $4, due_at = $5, asked_at = NULL, lease_until = 0,
+            refusals = refusals + $6
       WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
 /// The served rows stay; the next pass begins anew.
@@ -126,10 +116,6 @@ const ROLLED: Sql = Sql::same(
     "UPDATE calendar SET covered_from = $4, covered_to = $5, version = version + 1,
             longest_us = CASE WHEN longest_us < $6 THEN $6 ELSE longest_us END
       WHERE business_id = $1 AND id = $2 AND fence = $3",
-);
-const NEXT_DUE: Sql = Sql::same(
-    "SELECT c.due_at FROM calendar c JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
-      WHERE a.status = 'connected' AND c.lease_until <= $1 ORDER BY c.due_at LIMIT 1",
 );
 /// Of the calendars that make somebody busy and whose grant is alive.
 const OLDEST_LOOK: Sql = Sql::same(
@@ -160,7 +146,6 @@ const ROLL_DUE: Sql = Sql::same(
     "SELECT business_id, id FROM calendar WHERE as_of IS NOT NULL AND covered_to < $1 ORDER BY covered_to LIMIT $2",
 );
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
-    ("CLAIM", CLAIM),
     ("CLAIM_ONE", CLAIM_ONE),
     ("RELEASE", RELEASE),
     ("END_CALENDARS", END_CALENDARS),
@@ -171,7 +156,6 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("FAIL", FAIL),
     ("TOKEN_ENDED", TOKEN_ENDED),
     ("ROLLED", ROLLED),
-    ("NEXT_DUE", NEXT_DUE),
     ("OLDEST_LOOK", OLDEST_LOOK),
     ("WATCH_DUE", WATCH_DUE),
     ("WATCH_AT", WATCH_AT),
@@ -182,23 +166,26 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("ROLL_DUE", ROLL_DUE),
 ];
 
-type ClaimRow = (String, String, i64, i64, Option<i64>);
+pub(super) type ClaimRow = (String, String, String, i64, i64, Option<i64>, Option<i64>);
 
 impl TryFrom<ClaimRow> for Lease {
     type Error = Error;
 
-    fn try_from((business, calendar, fence, seen, pushed_at): ClaimRow) -> Result<Self> {
+    fn try_from(row: ClaimRow) -> Result<Self> {
+        let (business, calendar, account, fence, seen, pushed_at, asked_at) = row;
         Ok(Self {
             business: parse(T, "business_id", &business)?,
             calendar: parse(T, "id", &calendar)?,
+            account: parse(T, "account_id", &account)?,
             fence,
             seen,
             pushed_at: pushed_at.map(|at| instant(T, "pushed_at", at)).transpose()?,
+            asked: asked_at.is_some(),
         })
     }
 }
 
-fn held(rows: u64) -> Result<()> {
+pub(super) fn held(rows: u64) -> Result<()> {
     if rows == 0 { Err(Error::LeaseLost) } else { Ok(()) }
 }
 
@@ -207,16 +194,6 @@ fn pair((business, calendar): (String, String)) -> Result<(BusinessId, CalendarI
 }
 
 impl Tx {
-    /// Takes up to `limit` calendars that are due, each for `lease`.
-    pub async fn claim_calendars(&mut self, lease: Duration, limit: usize) -> Result<Vec<Lease>> {
-        let now = self.lease_time().await?;
-        let until = micros(now + lease);
-        let due = micros(self.now());
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<ClaimRow> = fetch!(fetch_all, self, CLAIM, micros(now), until, due, limit)?;
-        rows.into_iter().map(Lease::try_from).collect()
-    }
-
     /// Takes one calendar for `lease`, due or not. `None` while somebody works on it.
     pub async fn claim_calendar(
         &mut self,
@@ -290,6 +267,7 @@ impl Tx {
             lease.seen,
             micros(finished.due_at),
             i64::from(finished.unannounced),
+            i64::try_from(finished.period.as_micros()).unwrap_or(i64::MAX),
         )?)?;
         if finished.regained {
             let now = self.now();
@@ -334,13 +312,6 @@ impl Tx {
             micros(coverage.end()),
             longest_us,
         )?)
-    }
-
-    /// When the next calendar is due that nobody works on.
-    pub async fn next_pass_at(&mut self) -> Result<Option<DateTime<Utc>>> {
-        let now = micros(self.lease_time().await?);
-        let row: Option<(i64,)> = fetch!(fetch_optional, self, NEXT_DUE, now)?;
-        row.map(|(at,)| instant(T, "due_at", at)).transpose()
     }
 
     /// The start of the oldest last pass, among the calendars that matter for answers.

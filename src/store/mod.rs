@@ -27,8 +27,10 @@ pub mod leases;
 mod log;
 pub mod oauth_states;
 pub mod outbox;
+pub mod quota;
 pub mod resources;
 pub mod services;
+pub mod turns;
 
 use chrono::{DateTime, Utc};
 
@@ -158,6 +160,8 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     leases::STATEMENTS,
     oauth_states::STATEMENTS,
     outbox::STATEMENTS,
+    quota::STATEMENTS,
     resources::STATEMENTS,
     services::STATEMENTS,
+    turns::STATEMENTS,
 ];

@@ -3,11 +3,11 @@
 //! A row says *what* is owed about *whom*, not how: the worker reads the present state when it delivers. So asking twice
 //! is one row with a higher revision, and a delivery that was overtaken by a change goes out once, as it is then.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse, turns::rows};
 use crate::domain::{BookingId, BusinessId, CalendarId, id::DeliveryId};
 
 /// What is owed.
@@ -81,27 +81,70 @@ pub struct Depth {
     pub oldest: Option<DateTime<Utc>>,
 }
 
+/// Business, id, kind, subject, revision, fence, attempts, account.
+type ClaimRow = (String, String, String, String, i64, i64, i64, Option<String>);
+
 const T: &str = "outbox";
+/// The account is that of the calendar, which is named or is the booking's.
 const ASK: Sql = Sql::same(
     "INSERT INTO outbox (business_id, id, kind, subject, revision, due_at, lease_until, fence, attempts, dead,
-                         created_at)
-     VALUES ($1, $2, $5, $3, 1, $4, 0, 0, 0, 0, $4)
+                         created_at, account_id)
+     VALUES ($1, $2, $5, $3, 1, $4, 0, 0, 0, 0, $4,
+             (SELECT c.account_id FROM calendar c
+               WHERE c.business_id = $1
+                 AND c.id = COALESCE($6, (SELECT b.calendar_id FROM booking b WHERE b.business_id = $1 AND b.id = $3))))
      ON CONFLICT (business_id, kind, subject) DO UPDATE
-        SET revision = outbox.revision + 1, due_at = excluded.due_at, attempts = 0, dead = 0",
+        SET revision = outbox.revision + 1, due_at = excluded.due_at, attempts = 0, dead = 0,
+            account_id = excluded.account_id",
 );
+/// The due deliveries in the order of their turns, like the calendars of `turns.rs`.
+macro_rules! queue {
+    (sqlite) => {
+        queue!("d.row, ", "o.rowid AS row, ", " INDEXED BY outbox_due", " INDEXED BY outbox_leased")
+    };
+    (postgres) => {
+        queue!("", "", "", "")
+    };
+    ($row:literal, $rowid:literal, $due:literal, $leased:literal) => {
+        concat!("SELECT ", $row, "d.business_id, d.id, d.due_at, d.delivery_at,
+                d.held + ROW_NUMBER() OVER (PARTITION BY d.business_id, d.account_id ORDER BY d.due_at, d.id) AS turn
+           FROM (SELECT ", $rowid, "o.business_id, o.id, o.account_id, o.due_at, COALESCE(a.delivery_at, 0) AS delivery_at,
+                        COALESCE(h.held, 0) AS held
+                   FROM outbox o", $due, "
+                   LEFT JOIN account a ON a.business_id = o.business_id AND a.id = o.account_id
+                   LEFT JOIN (SELECT business_id, account_id, COUNT(*) AS held FROM outbox", $leased, "
+                               WHERE lease_until > 0 AND lease_until > $1 GROUP BY business_id, account_id) h
+                     ON h.business_id = o.business_id AND h.account_id = o.account_id
+                  WHERE o.dead = 0 AND o.due_at <= $3 AND o.lease_until <= $1 AND COALESCE(a.paused_until, 0) <= $3) d")
+    };
+}
 /// The attempt is counted before it is made, so a delivery that kills the process still runs out of attempts.
 const CLAIM: Sql = Sql {
-    sqlite: "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
-              WHERE (business_id, id) IN (
-                    SELECT business_id, id FROM outbox
-                     WHERE dead = 0 AND due_at <= $3 AND lease_until <= $1 ORDER BY due_at LIMIT $4)
-          RETURNING business_id, id, kind, subject, revision, fence, attempts",
-    postgres: "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
-                WHERE (business_id, id) IN (
-                      SELECT business_id, id FROM outbox
-                       WHERE dead = 0 AND due_at <= $3 AND lease_until <= $1 ORDER BY due_at LIMIT $4
-                         FOR UPDATE SKIP LOCKED)
-            RETURNING business_id, id, kind, subject, revision, fence, attempts",
+    sqlite: concat!(
+        "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
+          WHERE rowid IN (SELECT q.row FROM (",
+        queue!(sqlite),
+        ") q WHERE q.turn <= $5 ORDER BY q.turn, q.delivery_at, q.due_at LIMIT $4)
+      RETURNING business_id, id, kind, subject, revision, fence, attempts, account_id"
+    ),
+    postgres: concat!(
+        "UPDATE outbox SET lease_until = $2, fence = fence + 1, attempts = attempts + 1
+          WHERE (business_id, id) IN (
+                SELECT o.business_id, o.id FROM outbox o
+                  JOIN (",
+        queue!(postgres),
+        ") q ON q.business_id = o.business_id AND q.id = o.id
+                 WHERE o.dead = 0 AND o.due_at <= $3 AND o.lease_until <= $1 AND q.turn <= $5
+                 ORDER BY q.turn, q.delivery_at, q.due_at LIMIT $4 FOR UPDATE OF o SKIP LOCKED)
+      RETURNING business_id, id, kind, subject, revision, fence, attempts, account_id"
+    ),
+};
+/// Who holds the account's row may want a delivery that this claim has just taken, so it is not waited for.
+const HAD_ITS_TURN: Sql = Sql {
+    sqlite: "UPDATE account SET delivery_at = $3 WHERE business_id = $1 AND id = $2",
+    postgres: "UPDATE account SET delivery_at = $3
+                WHERE (business_id, id) IN (SELECT business_id, id FROM account WHERE business_id = $1 AND id = $2
+                                               FOR NO KEY UPDATE SKIP LOCKED)",
 };
 const HELD: Sql = Sql {
     sqlite: "SELECT fence FROM outbox WHERE business_id = $1 AND id = $2",
@@ -110,6 +153,11 @@ const HELD: Sql = Sql {
 const DONE: Sql = Sql::same("DELETE FROM outbox WHERE business_id = $1 AND id = $2 AND fence = $3 AND revision = $4");
 const AGAIN: Sql = Sql::same(
     "UPDATE outbox SET due_at = $4, lease_until = 0, last_error = $5 WHERE business_id = $1 AND id = $2 AND fence = $3",
+);
+/// Google was not asked, for a quota's sake, so it was no attempt.
+const POSTPONE: Sql = Sql::same(
+    "UPDATE outbox SET due_at = $4, lease_until = 0, last_error = $5, attempts = attempts - 1
+      WHERE business_id = $1 AND id = $2 AND fence = $3",
 );
 const DEAD: Sql = Sql::same(
     "UPDATE outbox SET dead = 1, lease_until = 0, last_error = $5
@@ -122,7 +170,12 @@ const RETRY: Sql = Sql {
                 WHERE (business_id, id) IN (SELECT business_id, id FROM outbox
                                              WHERE business_id = $1 AND lease_until <= $3 FOR UPDATE SKIP LOCKED)",
 };
-const NEXT_DUE: Sql = Sql::same("SELECT MIN(due_at) FROM outbox WHERE dead = 0 AND lease_until <= $1");
+const NEXT_DUE: Sql = Sql::same(
+    "SELECT o.due_at FROM outbox o LEFT JOIN account a ON a.business_id = o.business_id AND a.id = o.account_id
+      WHERE o.dead = 0 AND o.lease_until <= $1 AND COALESCE(a.paused_until, 0) <= $2 ORDER BY o.due_at LIMIT 1",
+);
+const NEXT_PAUSE_END: Sql =
+    Sql::same("SELECT MIN(paused_until) FROM account WHERE paused_until > 0 AND paused_until > $1");
 const DEPTH: Sql = Sql::same(
     "SELECT CAST(COUNT(*) AS BIGINT), CAST(COALESCE(SUM(dead), 0) AS BIGINT),
             MIN(CASE WHEN dead = 0 THEN created_at END)
@@ -131,12 +184,15 @@ const DEPTH: Sql = Sql::same(
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("ASK", ASK),
     ("CLAIM", CLAIM),
+    ("HAD_ITS_TURN", HAD_ITS_TURN),
     ("HELD", HELD),
     ("DONE", DONE),
     ("AGAIN", AGAIN),
+    ("POSTPONE", POSTPONE),
     ("DEAD", DEAD),
     ("RETRY", RETRY),
     ("NEXT_DUE", NEXT_DUE),
+    ("NEXT_PAUSE_END", NEXT_PAUSE_END),
     ("DEPTH", DEPTH),
 ];
 
@@ -154,30 +210,45 @@ impl Tx {
     async fn owe(&mut self, business: BusinessId, owed: &Owed) -> Result<()> {
         let now = self.now();
         let id = DeliveryId::new(self.chance().uuid(now));
-        execute!(self, ASK, business.to_string(), id.to_string(), owed.subject(), micros(now), owed.kind())?;
+        let calendar = match owed {
+            Owed::Event(_) => None,
+            Owed::Removal { calendar, .. } => Some(calendar.to_string()),
+        };
+        let (business, id) = (business.to_string(), id.to_string());
+        execute!(self, ASK, business, id, owed.subject(), micros(now), owed.kind(), calendar)?;
         Ok(())
     }
 
-    /// Takes up to `limit` due deliveries, each for `lease`. Deliver after committing, never before. One that is not
-    /// settled in time falls back to the queue.
-    pub async fn claim_deliveries(&mut self, lease: Duration, limit: usize) -> Result<Vec<Delivery>> {
+    /// Takes up to `limit` due deliveries, each for `lease`: the accounts one after the other, and at most `per_account` of
+    /// one at a time, those in flight included. Deliver after committing, never before. One that is not settled in time
+    /// falls back to the queue.
+    pub async fn claim_deliveries(
+        &mut self,
+        lease: Duration,
+        limit: usize,
+        per_account: usize,
+    ) -> Result<Vec<Delivery>> {
         let now = self.lease_time().await?;
         let (until, due) = (micros(now + lease), micros(self.now()));
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<(String, String, String, String, i64, i64, i64)> =
-            fetch!(fetch_all, self, CLAIM, micros(now), until, due, limit)?;
-        rows.into_iter()
-            .map(|(business, id, kind, subject, revision, fence, attempts)| {
-                Ok(Delivery {
-                    business: parse(T, "business_id", &business)?,
-                    id: parse(T, "id", &id)?,
-                    owed: Owed::read(&kind, &subject)?,
-                    revision,
-                    fence,
-                    attempts,
-                })
-            })
-            .collect()
+        let claimed: Vec<ClaimRow> =
+            fetch!(fetch_all, self, CLAIM, micros(now), until, due, rows(limit), rows(per_account))?;
+        let mut accounts = BTreeSet::new();
+        let mut deliveries = Vec::with_capacity(claimed.len());
+        for (business, id, kind, subject, revision, fence, attempts, account) in claimed {
+            deliveries.push(Delivery {
+                business: parse(T, "business_id", &business)?,
+                id: parse(T, "id", &id)?,
+                owed: Owed::read(&kind, &subject)?,
+                revision,
+                fence,
+                attempts,
+            });
+            accounts.extend(account.map(|account| (business, account)));
+        }
+        for (business, account) in accounts {
+            execute!(self, HAD_ITS_TURN, business, account, due)?;
+        }
+        Ok(deliveries)
     }
 
     /// Whether this node still has the delivery, which nobody else can take until this transaction ends.
@@ -205,6 +276,13 @@ impl Tx {
         Ok(())
     }
 
+    /// Puts a delivery back that was not tried, for a quota's sake.
+    pub async fn postpone_delivery(&mut self, delivery: &Delivery, due_at: DateTime<Utc>, why: &str) -> Result<()> {
+        let (business, id) = (delivery.business.to_string(), delivery.id.to_string());
+        execute!(self, POSTPONE, business, id, delivery.fence, micros(due_at), why)?;
+        Ok(())
+    }
+
     /// Gives a delivery up, unless it was asked for again meanwhile: then it is due at once. It stays visible until a
     /// person or a new change asks for it again.
     pub async fn give_up(&mut self, delivery: &Delivery, why: &str) -> Result<()> {
@@ -224,11 +302,14 @@ impl Tx {
         Ok(())
     }
 
-    /// When the next delivery is due that nobody works on.
+    /// When the next delivery is due that nobody works on and whose account may be asked, or the next account may be asked
+    /// again.
     pub async fn next_delivery_at(&mut self) -> Result<Option<DateTime<Utc>>> {
-        let now = micros(self.lease_time().await?);
-        let (at,): (Option<i64>,) = fetch!(fetch_one, self, NEXT_DUE, now)?;
-        at.map(|at| instant(T, "due_at", at)).transpose()
+        let (now, leases) = (micros(self.now()), micros(self.lease_time().await?));
+        let due: Option<(i64,)> = fetch!(fetch_optional, self, NEXT_DUE, leases, now)?;
+        let (pause_end,): (Option<i64>,) = fetch!(fetch_one, self, NEXT_PAUSE_END, now)?;
+        let next = [due.map(|(at,)| at), pause_end].into_iter().flatten().min();
+        next.map(|at| instant(T, "due_at", at)).transpose()
     }
 
     /// How many deliveries wait, of all businesses.

@@ -96,7 +96,8 @@ impl Mirrors {
                 max_results: u16::try_from(self.config.page_size).unwrap_or(2_500),
                 ..EventsQuery::default()
             };
-            let page = self.google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
+            let google = if page_token.is_some() { &pass.google_again } else { &pass.google };
+            let page = google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
             heading.read(&page);
             let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
             seen.items += page.items.len();

@@ -105,7 +105,8 @@ impl Mirrors {
                 max_results: u16::try_from(self.config.page_size).unwrap_or(2_500),
                 ..EventsQuery::default()
             };
-            let mut page = self.google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
+            let google = if page_token.is_some() { &pass.google_again } else { &pass.google };
+            let mut page = google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
             heading.read(&page);
             items.append(&mut page.items);
             if items.len() > ITEMS_MAX {
@@ -161,7 +162,7 @@ impl Mirrors {
     /// seen: somebody may be invited to one instance only.
     pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<MirroredEvent>, PassError> {
         self.keep(pass).await?;
-        match self.google.get_event(pass.account(), &pass.calendar.google_id, id).await {
+        match pass.google_again.get_event(pass.account(), &pass.calendar.google_id, id).await {
             Ok(item) if !is_tombstone(&item.event) => Ok(Some(mirrored(item))),
             Ok(_)
             | Err(

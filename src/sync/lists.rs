@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::Mirrors;
 use crate::{
     domain::{AccountId, BusinessId, access},
-    google::{self, AccountKey, CalendarEntry},
+    google::{self, AccountKey, CalendarEntry, Urgency},
     store::{self, Lane, calendar_lists::Listed, calendars::Calendar},
 };
 
@@ -142,7 +142,7 @@ impl Mirrors {
         if !self.store.write(Lane::Background, claim).await? {
             return Ok(());
         }
-        let entries = match self.google.calendar_list(key).await {
+        let entries = match self.google.at(Urgency::Poll).calendar_list(key).await {
             Ok(entries) => entries,
             Err(error) => return self.list_failed(key, &error, began).await,
         };
@@ -172,6 +172,10 @@ impl Mirrors {
         error: &google::Error,
         began: chrono::DateTime<chrono::Utc>,
     ) -> store::Result<()> {
+        if matches!(error, google::Error::HeldBack { .. }) {
+            tracing::debug!(business = %key.business, account = %key.account, %error, "a list of calendars is read later");
+            return Ok(());
+        }
         if !error.needs_consent() {
             tracing::warn!(business = %key.business, account = %key.account, %error, "cannot read a list of calendars");
             return Ok(());

@@ -14,6 +14,8 @@ mod incremental;
 mod lists;
 mod own;
 mod pass;
+mod period;
+mod polls;
 mod push;
 mod scheduler;
 mod watch;
@@ -59,6 +61,8 @@ pub struct Mirrors {
     passes: Arc<Notify>,
     /// Wakes the outbox of this node.
     outbox: Arc<Notify>,
+    /// How much longer than wished the periods of polling are, so that they fit into Google's quotas.
+    stretch: Arc<Mutex<f64>>,
     /// How often a push was followed by a pass that found nothing: Google's list may lag behind its own push.
     empty_looks: Arc<Mutex<HashMap<CalendarId, u32>>>,
 }
@@ -112,6 +116,7 @@ impl Mirrors {
             lists: Arc::default(),
             passes,
             outbox,
+            stretch: Arc::new(Mutex::new(1.0)),
             empty_looks: Arc::default(),
         }
     }

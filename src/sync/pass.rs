@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Mirrors;
 use crate::{
     domain::{Interval, access},
-    google::{self, AccountKey, EventsPage},
+    google::{self, AccountKey, EventsPage, Google, Urgency},
     store::{
         self, Lane,
         calendars::Calendar,
@@ -44,6 +44,12 @@ pub(super) struct Pass {
     pub(super) began: DateTime<Utc>,
     /// What it covers.
     pub(super) window: Interval,
+    /// For calls as urgent as the pass.
+    pub(super) google: Google,
+    /// For its calls after the first, which wait longer for room in the quotas, so that what was read is not read again.
+    pub(super) google_again: Google,
+    /// How many calendars the account has.
+    siblings: i64,
 }
 
 /// What a pass did.
@@ -122,6 +128,20 @@ impl Pass {
     }
 }
 
+/// How urgent a pass is, by what woke it.
+fn urgency(lease: &Lease, calendar: &Calendar) -> Urgency {
+    if lease.asked {
+        Urgency::Caller
+    } else if calendar.mirror.sync_token.is_none() {
+        Urgency::Background
+    } else if calendar.mirror.pushed {
+        // By Google, or by "sync now".
+        Urgency::Push
+    } else {
+        Urgency::Poll
+    }
+}
+
 impl Mirrors {
     /// Runs one pass and settles its lease, however it ends.
     pub(super) async fn pass(&self, lease: Lease) {
@@ -139,13 +159,19 @@ impl Mirrors {
 
     async fn try_pass(&self, lease: Lease) -> Result<Report, PassError> {
         let began = self.clock.now();
-        let load = store::work::<Option<Calendar>, store::Error, _>(move |tx| {
-            Box::pin(async move { tx.calendar(lease.business, lease.calendar).await })
+        let load = store::work::<Option<(Calendar, i64)>, store::Error, _>(move |tx| {
+            Box::pin(async move {
+                let siblings = tx.calendars_of_account(lease.business, lease.account).await?;
+                Ok(tx.calendar(lease.business, lease.calendar).await?.map(|calendar| (calendar, siblings)))
+            })
         });
-        let Some(calendar) = self.store.read(load).await? else {
+        let Some((calendar, siblings)) = self.store.read(load).await? else {
             return Err(store::Error::NoBusiness.into());
         };
-        let pass = Pass { lease, window: self.window(began), calendar, began };
+        let google = self.google.at(urgency(&lease, &calendar));
+        // With the longest call after it, it stays within the lease.
+        let google_again = google.waiting(self.lease() / 3);
+        let pass = Pass { lease, window: self.window(began), calendar, began, google, google_again, siblings };
         let result = match &pass.calendar.mirror.sync_token {
             None => self.full(&pass).await,
             Some(token) => match self.incremental(&pass, token).await {
@@ -193,8 +219,9 @@ impl Mirrors {
             }
         }
         let watched = pass.watched(now) && !dead_channel;
-        let period = if watched { self.config.poll_watched_s } else { self.config.poll_unwatched_s };
-        now + self.chance.jitter(Duration::from_secs(period.into()), JITTER_PERCENT)
+        let periods = self.periods(pass.siblings);
+        let period = if watched { periods.watched } else { periods.unwatched };
+        now + self.chance.jitter(period, JITTER_PERCENT)
     }
 
     /// What a pass with so many changes tells of the live channel. Ask before [`Mirrors::finished`] forgets the push.
@@ -268,6 +295,7 @@ impl Mirrors {
             access_role: heading.access_role,
             as_of: pass.began,
             due_at: self.next_look(pass, items, silence.dead),
+            period: self.periods(pass.siblings).unwatched,
         }
     }
 
@@ -286,6 +314,27 @@ impl Mirrors {
         }
     }
 
+    /// Gives the lease back for a quota's sake: nothing is wrong with the calendar.
+    async fn postpone(&self, pass: &Pass, error: &google::Error) {
+        let (calendar, account) = (pass.calendar.id, pass.calendar.account);
+        if matches!(error, google::Error::HeldBack { .. }) {
+            tracing::debug!(%calendar, %error, "a pass is postponed");
+        } else {
+            tracing::warn!(business = %pass.calendar.business, %account, %error, "Google refuses for a quota's sake");
+        }
+        let asked = error.retry_after().unwrap_or_default();
+        // Never earlier than asked.
+        let due_at = self.clock.now() + asked + self.chance.jitter(asked / 16, 100);
+        let (lease, why) = (pass.lease, error.to_string());
+        let settle = self
+            .store
+            .write(Lane::Background, move |tx| Box::pin(async move { tx.postpone_pass(&lease, &why, due_at).await }));
+        if let Err(error) = settle.await {
+            tracing::warn!(%calendar, %error, "cannot give a lease back; it runs out by itself");
+        }
+        self.wake.notify_one();
+    }
+
     /// Gives the lease back and decides what follows. Logged here and nowhere else.
     async fn failed(&self, pass: &Pass, error: &PassError) {
         let (business, calendar) = (pass.calendar.business, pass.calendar.id);
@@ -295,6 +344,7 @@ impl Mirrors {
             }
             // Told below, and once for the whole account.
             PassError::Google(error) if error.needs_consent() => {}
+            PassError::Google(error) if error.is_about_quota() => return self.postpone(pass, error).await,
             PassError::Google(error) => tracing::warn!(%calendar, %error, "cannot sync, will try again"),
             error => tracing::error!(%calendar, %error, "cannot sync, will try again"),
         }

@@ -10,7 +10,7 @@ use super::Mirrors;
 use crate::{
     crypto::{random_token, sha256},
     domain::{BusinessId, CalendarId, ChannelId},
-    google::{self, AccountKey, NewChannel},
+    google::{self, AccountKey, NewChannel, Urgency},
     store::{
         self, Lane,
         calendars::Calendar,
@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+/// How often it is looked whether a channel is due that nobody woke this for.
+const NAP: Duration = Duration::from_mins(1);
 /// Channels handled in one sweep.
 const SWEEP_MAX: usize = 50;
 /// How long before its end a channel is renewed, as a share of its life: both live for the overlap.
@@ -47,6 +49,8 @@ impl Mirrors {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = woken => {}
+                // For those that were held back.
+                () = tokio::time::sleep(NAP) => {}
             }
         }
     }
@@ -125,7 +129,9 @@ impl Mirrors {
             address: address.clone(),
             ttl_s: self.config.channel_ttl_s,
         };
-        match self.google.watch_events(account, &calendar.google_id, &wish).await {
+        // Nobody waits for it, and the next calendar may have room.
+        let google = self.google.at(Urgency::Poll).waiting(Duration::ZERO);
+        match google.watch_events(account, &calendar.google_id, &wish).await {
             Ok(granted) => {
                 let expires_at = granted.expires_at.unwrap_or(channel.expires_at);
                 self.granted(channel, granted.resource_id, expires_at).await
@@ -161,7 +167,13 @@ impl Mirrors {
         let failures = store::work::<u32, store::Error, _>(move |tx| {
             Box::pin(async move { tx.watch_failures(business, calendar).await })
         });
-        let wait = self.retry(self.store.read(failures).await?).max(error.retry_after().unwrap_or_default());
+        let asked = error.retry_after().unwrap_or_default();
+        let held_back = matches!(error, google::Error::HeldBack { .. });
+        let wait = if held_back {
+            asked + self.chance.jitter(asked / 16, 100)
+        } else {
+            self.retry(self.store.read(failures).await?).max(asked)
+        };
         let (watchable, consent) = (!matches!(error, google::Error::PushNotSupported), error.needs_consent());
         let (opened, why) = (error.maybe_applied(), error.to_string());
         let save = store::work::<bool, store::Error, _>(move |tx| {
@@ -173,7 +185,10 @@ impl Mirrors {
                 } else {
                     tx.delete_channel(business, channel.id).await?;
                 }
-                if watchable {
+                if held_back {
+                    // Nothing is wrong with the calendar: it has its turn later.
+                    tx.schedule_watch(business, calendar, now + wait, true).await?;
+                } else if watchable {
                     tx.watch_failed(business, calendar, now + wait).await?;
                 } else {
                     tx.schedule_watch(business, calendar, now + UNWATCHABLE_RETRY, false).await?;
@@ -184,6 +199,7 @@ impl Mirrors {
         match (self.store.write(Lane::Background, save).await?, consent, watchable) {
             (true, ..) => tracing::warn!(%business, account = %account.account, %error, "Google ended the grant"),
             (_, true, _) => {}
+            _ if held_back => tracing::debug!(%calendar, %error, "a channel is asked for later"),
             (_, _, true) => tracing::warn!(%calendar, %error, "cannot watch a calendar, it is polled meanwhile"),
             (_, _, false) => tracing::info!(%calendar, "Google does not push for this calendar, so it is polled"),
         }
@@ -213,7 +229,7 @@ impl Mirrors {
     async fn end(&self, channel: Unwanted) -> store::Result<()> {
         let (began, business, account) = (self.clock.now(), channel.business, channel.account);
         let key = AccountKey { business, account };
-        match self.google.stop_channel(key, channel.id, &channel.google_resource_id).await {
+        match self.google.at(Urgency::Poll).stop_channel(key, channel.id, &channel.google_resource_id).await {
             Ok(()) | Err(google::Error::NotFound) => {
                 let delete = store::work::<(), store::Error, _>(move |tx| {
                     Box::pin(async move { tx.delete_channel(business, channel.id).await })

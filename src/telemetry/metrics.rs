@@ -14,6 +14,17 @@ use tokio_util::sync::CancellationToken;
 pub const HTTP_REQUEST_DURATION: &str = "slotd_http_request_duration_seconds";
 /// Calls to Google, by `method` and `outcome`.
 pub const GOOGLE_CALL_DURATION: &str = "slotd_google_call_duration_seconds";
+/// Calls that were not made yet, to stay within a quota, by `urgency` and `why`.
+pub const GOOGLE_HELD_BACK: &str = "slotd_google_held_back_total";
+/// Calls that can be made now, by `quota`: what the project and the busiest account have left of a minute, and what is
+/// left of the day.
+pub const GOOGLE_QUOTA_LEFT: &str = "slotd_google_quota_left_calls";
+/// Calls of all nodes since the day's quota came back.
+pub const GOOGLE_TODAY: &str = "slotd_google_today_calls";
+/// Accounts about which Google is left alone at its own word, by `what` it is: `all` or `writes`.
+pub const GOOGLE_PAUSED: &str = "slotd_google_paused_accounts";
+/// How often calendars are looked at, by `channel`: `watched` or `unwatched`.
+pub const SYNC_POLL_PERIOD: &str = "slotd_sync_poll_period_seconds";
 /// Looks at one calendar, by `kind` and `outcome`.
 pub const SYNC_PASS_DURATION: &str = "slotd_sync_pass_duration_seconds";
 /// Changed events that passes received, by `kind` of pass.
@@ -81,6 +92,11 @@ const fn define(name: &'static str, kind: Kind, unit: Unit, help: &'static str) 
 pub const DEFINITIONS: &[Definition] = &[
     define(HTTP_REQUEST_DURATION, Kind::Histogram, Unit::Seconds, "Time to answer a request"),
     define(GOOGLE_CALL_DURATION, Kind::Histogram, Unit::Seconds, "Time of one call to Google"),
+    define(GOOGLE_HELD_BACK, Kind::Counter, Unit::Count, "Calls that were put off to stay within a quota"),
+    define(GOOGLE_QUOTA_LEFT, Kind::Gauge, Unit::Count, "Calls that the quotas allow now"),
+    define(GOOGLE_TODAY, Kind::Gauge, Unit::Count, "Calls of all nodes since the day's quota came back"),
+    define(GOOGLE_PAUSED, Kind::Gauge, Unit::Count, "Accounts about which Google asked to be left alone"),
+    define(SYNC_POLL_PERIOD, Kind::Gauge, Unit::Seconds, "Time between two looks at a calendar without a notification"),
     define(SYNC_PASS_DURATION, Kind::Histogram, Unit::Seconds, "Time of one look at one calendar"),
     define(SYNC_ITEMS, Kind::Counter, Unit::Count, "Changed events received"),
     define(SYNC_ODD_EVENTS, Kind::Counter, Unit::Count, "Events that could not be understood and were set aside"),
@@ -167,6 +183,36 @@ impl Metrics {
     /// A call to Google.
     pub fn google_call(&self, method: &'static str, outcome: &'static str, elapsed: Duration) {
         self.observe(GOOGLE_CALL_DURATION, &[("method", method), ("outcome", outcome)], elapsed);
+    }
+
+    /// A call that was put off.
+    pub fn google_held_back(&self, urgency: &'static str, why: &'static str) {
+        self.count(GOOGLE_HELD_BACK, &[("urgency", urgency), ("why", why)], 1);
+    }
+
+    /// What a quota (`project`, `account` or `day`) has left.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calls")]
+    pub fn google_quota_left(&self, quota: &'static str, calls: i64) {
+        self.set(GOOGLE_QUOTA_LEFT, &[("quota", quota)], calls as f64);
+    }
+
+    /// Calls since the day's quota came back.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calls")]
+    pub fn google_today(&self, calls: u64) {
+        self.set(GOOGLE_TODAY, &[], calls as f64);
+    }
+
+    /// How many accounts are paused altogether, and for writes only.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 accounts")]
+    pub fn google_paused(&self, all: usize, writes: usize) {
+        self.set(GOOGLE_PAUSED, &[("what", "all")], all as f64);
+        self.set(GOOGLE_PAUSED, &[("what", "writes")], writes as f64);
+    }
+
+    /// How often calendars are looked at, with a live channel and without.
+    pub fn poll_periods(&self, watched: Duration, unwatched: Duration) {
+        self.set(SYNC_POLL_PERIOD, &[("channel", "watched")], watched.as_secs_f64());
+        self.set(SYNC_POLL_PERIOD, &[("channel", "unwatched")], unwatched.as_secs_f64());
     }
 
     /// A look at one calendar that brought `items` changed events.
@@ -259,6 +305,11 @@ mod tests {
         let metrics = Metrics::new();
         metrics.record_http("/api/v1/businesses/{business_id}/busy", &Method::GET, 200, SHORT);
         metrics.google_call("events.list", "ok", SHORT);
+        metrics.google_held_back("poll", "account");
+        metrics.google_quota_left("day", 7);
+        metrics.google_today(3);
+        metrics.google_paused(1, 0);
+        metrics.poll_periods(SHORT, SHORT);
         metrics.sync_pass("incremental", "ok", SHORT, 3);
         metrics.push_received("accepted");
         metrics.push_to_busy(SHORT);

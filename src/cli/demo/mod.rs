@@ -158,6 +158,8 @@ fn point_at(config: &mut Config, sandbox: &Sandbox, api: SocketAddr, folder: &Pa
     config.google.userinfo_url = root.join("v1/userinfo")?;
     config.google.client_id = Some(client.client_id);
     config.google.client_secret_file = Some(secret);
+    // The stand-in has no quotas unless it is told to.
+    (config.google.account_calls_per_minute, config.google.project_calls_per_minute) = (1_000_000, 1_000_000);
     let own = Url::parse(&format!("http://{api}/"))?;
     config.google.push_url = Some(own.join(app::PUSH_PATH)?);
     config.http.public_url = Some(own);

@@ -22,10 +22,13 @@ use crate::harness::Home;
 /// Whose Google account it is.
 pub(crate) const OWNER: &str = "owner@example.com";
 /// Set for every installation, so that what a dead process had in hand is taken up again soon.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 11] = [
     ("SLOTD_HTTP__BIND", "127.0.0.1:0"),
     ("SLOTD_METRICS__BIND", "127.0.0.1:0"),
     ("SLOTD_GOOGLE__REQUEST_TIMEOUT_S", "2"),
+    // The stand-in has no quotas.
+    ("SLOTD_GOOGLE__ACCOUNT_CALLS_PER_MINUTE", "1000000"),
+    ("SLOTD_GOOGLE__PROJECT_CALLS_PER_MINUTE", "1000000"),
     ("SLOTD_SYNC__LEASE_S", "5"),
     ("SLOTD_SYNC__POLL_UNWATCHED_S", "1"),
     ("SLOTD_OUTBOX__LEASE_S", "5"),

@@ -12,4 +12,5 @@ mod mirror;
 mod nodes;
 mod outage;
 mod pushes;
+mod quota;
 mod trouble;

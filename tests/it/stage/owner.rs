@@ -116,6 +116,11 @@ impl Owner {
         self.sandbox.calls().iter().filter(|call| call.method == method).count()
     }
 
+    /// How often the tests themselves listed events.
+    pub(crate) fn lists_of_the_test(&self) -> usize {
+        self.listed.load(Ordering::Relaxed)
+    }
+
     /// How often slotd listed events.
     pub(crate) fn lists(&self) -> usize {
         self.calls(LIST) - self.listed.load(Ordering::Relaxed)

@@ -26,7 +26,7 @@ async fn owe(db: &Db, shop: &Shop, booking: BookingId) {
 }
 
 async fn claim(db: &Db, lease: Duration, limit: usize) -> Vec<Delivery> {
-    db.write(move |tx| Box::pin(tx.claim_deliveries(lease, limit))).await.unwrap()
+    db.write(move |tx| Box::pin(tx.claim_deliveries(lease, limit, usize::MAX))).await.unwrap()
 }
 
 async fn delivered(db: &Db, delivery: &Delivery) {
@@ -116,7 +116,7 @@ on_both_engines! {
                 let mut mine = Vec::new();
                 // On PostgreSQL a worker passes over what another is just taking, and may find nothing for once.
                 for _ in 0..20 {
-                    let work = store::work::<Vec<Delivery>, Error, _>(|tx| Box::pin(tx.claim_deliveries(LONG, 3)));
+                    let work = store::work::<Vec<Delivery>, Error, _>(|tx| Box::pin(tx.claim_deliveries(LONG, 3, usize::MAX)));
                     let deliveries = store.write(Lane::Background, work).await.unwrap();
                     assert!(deliveries.len() <= 3, "{} are more than were asked for", deliveries.len());
                     mine.extend(deliveries);

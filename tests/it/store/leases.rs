@@ -10,6 +10,7 @@ use slotd::{
         self, Error, Lane,
         calendars::Calendar,
         leases::{Failed, Finished, Lease},
+        turns::Turns,
     },
 };
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ use crate::harness::{
 const LONG: Duration = Duration::from_mins(10);
 
 async fn claim(db: &Db, lease: Duration, limit: usize) -> Vec<Lease> {
-    db.write(move |tx| Box::pin(tx.claim_calendars(lease, limit))).await.unwrap()
+    db.write(move |tx| Box::pin(tx.claim_calendars(lease, Turns::up_to(limit)))).await.unwrap()
 }
 
 async fn saved(db: &Db, shop: &Shop) -> Calendar {
@@ -50,6 +51,7 @@ fn finished(due_minute: i64) -> Finished {
         access_role: Some("reader".to_owned()),
         as_of: at(0),
         due_at: at(due_minute),
+        period: Duration::from_mins(7),
     }
 }
 
@@ -88,7 +90,7 @@ on_both_engines! {
                 let mut mine = Vec::new();
                 // On PostgreSQL a claimer passes over what another is just taking, and may find nothing for once.
                 for _ in 0..20 {
-                    let work = store::work::<Vec<Lease>, Error, _>(|tx| Box::pin(tx.claim_calendars(LONG, 3)));
+                    let work = store::work::<Vec<Lease>, Error, _>(|tx| Box::pin(tx.claim_calendars(LONG, Turns::up_to(3))));
                     let leases = store.write(Lane::Background, work).await.unwrap();
                     assert!(leases.len() <= 3, "{} are more than were asked for", leases.len());
                     mine.extend(leases);
@@ -201,6 +203,7 @@ on_both_engines! {
         let mirror = &after.mirror;
         assert_eq!((mirror.sync_token.as_deref(), mirror.generation, mirror.version), (Some("token"), 1, 1));
         assert_eq!((mirror.as_of, mirror.coverage, mirror.odd_events), (Some(at(0)), Some(between(-60, 600)), 2));
+        assert_eq!(mirror.period, Some(TimeDelta::minutes(7)));
         assert_eq!((mirror.failures, &mirror.last_error, mirror.due_at, mirror.pushed), (0, &None, at(60), false));
 
         let due = |minute| db.read(move |tx| Box::pin(tx.short_mirrors(at(minute), 9)));

@@ -75,6 +75,7 @@ async fn serve(db: &Db, shop: &Shop, number: i64, longest_us: i64) {
         access_role: None,
         as_of: at(0),
         due_at: at(60),
+        period: Duration::from_mins(5),
     };
     let written = db.write(move |tx: &mut Tx| {
         Box::pin(async move {

@@ -7,6 +7,8 @@ mod contention;
 mod deliveries;
 mod leases;
 mod mirror;
+mod quota;
 mod round_trips;
 mod sealed;
 mod statements;
+mod turns;
