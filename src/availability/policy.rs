@@ -2,7 +2,7 @@
 //!
 //! [`decide`] is the whole of it; the desk only carries it out.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub enum Freshness {
 
 /// What a business wants when a mirror is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum WhenStale {
     /// Answer and book by what is mirrored, without asking Google first.
     Answer,
@@ -35,7 +35,7 @@ pub enum WhenStale {
 
 /// What a business wants while a calendar was never read in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum WhenUnknown {
     /// Say what is known all the same, which is never "free", and take bookings with a warning.
     Answer,
@@ -80,29 +80,49 @@ impl WhenUnknown {
     }
 }
 
-/// A word that names no policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoPolicy;
-
-impl fmt::Display for NoPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no such policy")
-    }
-}
-
 impl FromStr for WhenStale {
-    type Err = NoPolicy;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, NoPolicy> {
-        Self::ALL.into_iter().find(|known| known.as_str() == text).ok_or(NoPolicy)
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("one of {} is expected", Self::ALL.map(Self::as_str).join(", "));
+        Self::ALL.into_iter().find(|known| known.as_str() == text).ok_or_else(expected)
     }
 }
 
 impl FromStr for WhenUnknown {
-    type Err = NoPolicy;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, NoPolicy> {
-        Self::ALL.into_iter().find(|known| known.as_str() == text).ok_or(NoPolicy)
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("one of {} is expected", Self::ALL.map(Self::as_str).join(", "));
+        Self::ALL.into_iter().find(|known| known.as_str() == text).ok_or_else(expected)
+    }
+}
+
+impl TryFrom<String> for WhenStale {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for WhenUnknown {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<WhenStale> for &'static str {
+    fn from(policy: WhenStale) -> Self {
+        policy.as_str()
+    }
+}
+
+impl From<WhenUnknown> for &'static str {
+    fn from(policy: WhenUnknown) -> Self {
+        policy.as_str()
     }
 }
 
@@ -254,7 +274,8 @@ mod tests {
             assert_eq!(serde_json::to_value(unknown).unwrap(), unknown.as_str());
             assert_eq!(unknown.as_str().parse(), Ok(unknown));
         }
-        assert_eq!("verify".parse::<WhenUnknown>(), Err(NoPolicy));
+        let refused = serde_json::from_str::<WhenUnknown>("\"verify\"").unwrap_err().to_string();
+        assert!(refused.contains("one of answer, refuse is expected"), "{refused}");
     }
 
     /// What the documentation calls it.

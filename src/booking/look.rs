@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,20 +14,30 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{BookingError, Desk, freshness::Terms};
 use crate::{
-    domain::{BusinessId, CalendarId, SharedClock},
-    store::{self, Lane, accounts::AccountStatus, calendars::Calendar},
+    domain::{BusinessId, CalendarId},
+    store::{
+        self, Lane,
+        accounts::AccountStatus,
+        calendars::{Calendar, Mirror},
+    },
 };
 
 /// How often the store is looked at while waiting, apart from when a pass of this node ends.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Likewise when another node may run the pass.
 const LOOK_EVERY_SHARED: Duration = Duration::from_millis(25);
-/// A wish that no pass has answered for so long is uttered again: the pass may have been lost with its node.
-const WISH_LASTS: TimeDelta = TimeDelta::seconds(1);
+/// So many callers may wait on one node before each of them looks less often, so that they do not crowd out others.
+const CROWD: u32 = 4;
+/// A wish that no pass has answered for so long is uttered again: it may be lost.
+const WISH_LASTS: TimeDelta = TimeDelta::seconds(60);
 
-/// Who wished for a look at which calendar, so that callers who come together cause one pass. Cheap to clone.
+/// Looks at Google that callers of one node wait for, so that those who come together cause one pass. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wishes(Arc<Mutex<HashMap<CalendarId, Wished>>>);
+pub(super) struct Wishes {
+    wished: Arc<Mutex<HashMap<CalendarId, Wished>>>,
+    /// How many callers wait.
+    waiting: Arc<AtomicU32>,
+}
 
 /// A wish for a look that is not known to be over.
 #[derive(Debug, Clone, Copy)]
@@ -32,40 +45,63 @@ struct Wished {
     /// A pass that answers it begins at this instant or later.
     at: DateTime<Utc>,
     /// It waits for its turn to be written, and `at` is going to be later.
-    waits: bool,
+    unwritten: bool,
+    /// Failed passes in a row when it was wished.
+    failures: i64,
 }
 
 impl Wishes {
     fn lock(&self) -> MutexGuard<'_, HashMap<CalendarId, Wished>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this caller has to utter the wish. Else somebody's wish is under way that leads to a pass which begins at
     /// `since` or later, or to any pass.
-    fn is_first(&self, calendar: CalendarId, since: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
-        let mut wishes = self.lock();
-        let serves = |wished: &Wished| {
-            let lasts = now - wished.at < WISH_LASTS;
-            lasts && (wished.waits || since.is_none_or(|since| wished.at >= since))
+    fn is_first(
+        &self,
+        calendar: CalendarId,
+        mirror: &Mirror,
+        since: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> bool {
+        let mut wished = self.lock();
+        let serves = |wish: &Wished| {
+            let is_over = mirror.failures > wish.failures || mirror.as_of.is_some_and(|as_of| as_of >= wish.at);
+            let late_enough = since.is_none_or(|since| wish.at >= since);
+            now - wish.at < WISH_LASTS && (wish.unwritten || (late_enough && !is_over))
         };
-        let first = !wishes.get(&calendar).is_some_and(serves);
+        let first = !wished.get(&calendar).is_some_and(serves);
         if first {
-            wishes.insert(calendar, Wished { at: now, waits: true });
+            wished.insert(calendar, Wished { at: now, unwritten: true, failures: mirror.failures });
         }
         first
     }
 
-    /// The wish is written in this transaction: whoever came until now is served by it.
+    /// The wish is being written: whoever came until now is served by it.
     fn uttered(&self, calendar: CalendarId, at: DateTime<Utc>) {
-        self.lock().insert(calendar, Wished { at, waits: false });
+        if let Some(wish) = self.lock().get_mut(&calendar) {
+            (wish.at, wish.unwritten) = (at, false);
+        }
     }
 
-    /// The pass is over, well or not.
-    fn over(&self, calendar: CalendarId, began: DateTime<Utc>) {
-        let mut wishes = self.lock();
-        if wishes.get(&calendar).is_some_and(|wished| !wished.waits && wished.at <= began) {
-            wishes.remove(&calendar);
-        }
+    /// The wish could not be written, or nobody waits for it any more.
+    fn forget(&self, calendar: CalendarId) {
+        self.lock().remove(&calendar);
+    }
+
+    /// Counts a caller in until the guard is dropped.
+    fn wait(&self) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(&self.waiting))
+    }
+}
+
+/// A caller who waits.
+struct Waiting(Arc<AtomicU32>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -102,16 +138,13 @@ impl Desk {
         deadline: Instant,
     ) -> Result<(), BookingError> {
         let now = self.clock.now();
-        let first: Vec<CalendarId> = waiting
-            .iter()
-            .map(|calendar| calendar.id)
-            .filter(|id| self.wishes.is_first(*id, terms.since, now))
-            .collect();
+        let _counted = self.wishes.wait();
+        let is_first = |calendar: &&Calendar| self.wishes.is_first(calendar.id, &calendar.mirror, terms.since, now);
+        let first: Vec<CalendarId> = waiting.iter().filter(is_first).map(|calendar| calendar.id).collect();
         if !first.is_empty() {
-            utter(&self.store, self.wishes.clone(), Arc::clone(&self.clock), business, first).await?;
-            self.mirrors.notify_one();
+            self.utter(business, first).await?;
         }
-        let nap = if self.store.engine_name() == "sqlite" { LOOK_EVERY } else { LOOK_EVERY_SHARED };
+        let shared = self.store.engine_name() != "sqlite";
         loop {
             // Taken before looking, so that a pass which ends in between is not missed.
             let ended = self.passes.notified();
@@ -119,6 +152,8 @@ impl Desk {
             if waiting.is_empty() {
                 return Ok(());
             }
+            let crowds = 1 + self.wishes.waiting.load(Ordering::Relaxed) / CROWD;
+            let nap = if shared { LOOK_EVERY_SHARED * crowds } else { LOOK_EVERY };
             let _ = timeout_at(deadline.min(Instant::now() + nap), ended).await;
         }
     }
@@ -138,36 +173,33 @@ impl Desk {
             let Some(calendar) = known.iter().find(|calendar| calendar.id == before.id) else { return false };
             let failed = calendar.mirror.failures > before.mirror.failures
                 || calendar.mirror.account_status != AccountStatus::Connected;
-            let waits = !failed && terms.wants_look(calendar, now);
-            if !waits {
-                let began = if failed { now } else { calendar.mirror.as_of.unwrap_or(now) };
-                self.wishes.over(calendar.id, began);
-            }
-            waits
+            !failed && terms.wants_look(calendar, now)
         });
         Ok(())
     }
-}
 
-/// Makes calendars due now.
-async fn utter(
-    store: &store::Store,
-    wishes: Wishes,
-    clock: SharedClock,
-    business: BusinessId,
-    calendars: Vec<CalendarId>,
-) -> Result<(), BookingError> {
-    let wake = store::work::<(), BookingError, _>(move |tx| {
-        Box::pin(async move {
+    /// Makes calendars due now.
+    async fn utter(&self, business: BusinessId, calendars: Vec<CalendarId>) -> Result<(), BookingError> {
+        let (wishes, clock, uttered) = (self.wishes.clone(), Arc::clone(&self.clock), calendars.clone());
+        let wake = store::work::<(), BookingError, _>(move |tx| {
+            Box::pin(async move {
+                for id in uttered {
+                    // Before it is written: a pass that sees it begins later.
+                    wishes.uttered(id, clock.now());
+                    tx.look_at_calendar(business, id).await?;
+                }
+                Ok(())
+            })
+        });
+        let written = self.store.write(Lane::Caller, wake).await;
+        if written.is_err() {
             for id in calendars {
-                // Before it is written: a pass that sees it begins later.
-                wishes.uttered(id, clock.now());
-                tx.look_at_calendar(business, id).await?;
+                self.wishes.forget(id);
             }
-            Ok(())
-        })
-    });
-    store.write(Lane::Caller, wake).await
+        }
+        self.mirrors.notify_one();
+        written
+    }
 }
 
 #[cfg(test)]
@@ -183,19 +215,26 @@ mod tests {
     #[test]
     fn callers_who_come_together_utter_one_wish() {
         let (wishes, calendar) = (Wishes::default(), CalendarId::new(Uuid::from_u128(1)));
-        let must_ask_now = |ms| wishes.is_first(calendar, Some(at(ms)), at(ms));
-        assert!(must_ask_now(0));
-        assert!(!must_ask_now(1), "it waits to be written, and will be later than this caller");
+        let mut mirror = Mirror::unread(AccountStatus::Connected);
+        let is_first =
+            |mirror: &Mirror, since: Option<i64>, now| wishes.is_first(calendar, mirror, since.map(at), at(now));
+        assert!(is_first(&mirror, Some(0), 0));
+        assert!(!is_first(&mirror, Some(1), 1), "it waits to be written, and will be later than this caller");
         wishes.uttered(calendar, at(2));
-        assert!(!wishes.is_first(calendar, Some(at(-1_000)), at(3)), "a pass from now on is good enough");
-        assert!(!wishes.is_first(calendar, None, at(3)), "any pass is");
-        assert!(must_ask_now(3), "that pass may have begun before this caller came");
-        assert!(!must_ask_now(4));
+        assert!(!is_first(&mirror, Some(-1_000), 3), "a pass from now on is good enough");
+        assert!(!is_first(&mirror, None, 3), "any pass is");
+        assert!(is_first(&mirror, Some(3), 3), "that pass may have begun before this caller came");
+        assert!(!is_first(&mirror, Some(4), 4));
         wishes.uttered(calendar, at(5));
-        wishes.over(calendar, at(2));
-        assert!(!wishes.is_first(calendar, None, at(6)), "the pass before the wish does not answer it");
-        wishes.over(calendar, at(5));
-        assert!(wishes.is_first(calendar, None, at(6)));
-        assert!(wishes.is_first(calendar, None, at(1_500)), "a wish that nobody answers does not last");
+        mirror.as_of = Some(at(2));
+        assert!(!is_first(&mirror, None, 6), "the pass before the wish does not answer it");
+        mirror.as_of = Some(at(5));
+        assert!(is_first(&mirror, None, 7), "it is answered");
+        wishes.uttered(calendar, at(8));
+        mirror.failures = 1;
+        assert!(is_first(&mirror, None, 9), "it has failed");
+        wishes.uttered(calendar, at(10));
+        assert!(!is_first(&mirror, None, 11));
+        assert!(is_first(&mirror, None, 61_000), "a wish that nobody answers does not last");
     }
 }

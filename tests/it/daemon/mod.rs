@@ -3,6 +3,7 @@
 mod bad_input;
 mod bookings;
 mod edits;
+mod explain;
 mod follow;
 mod freshness;
 mod mirror;
