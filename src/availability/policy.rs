@@ -282,12 +282,11 @@ mod tests {
     fn words(policy: Policy, purpose: Purpose, facts: Facts) -> String {
         let word = |course| match (course, purpose) {
             (Course::Look, _) => unreachable!("one look at most"),
-            (Course::Answer, Purpose::Question) => "answer".to_owned(),
             (Course::Answer, Purpose::Booking) => "book".to_owned(),
             (Course::Warn, Purpose::Question) if facts.freshness == Freshness::Unknown => {
                 "what is known; `null` for the rest".to_owned()
             }
-            (Course::Warn, Purpose::Question) => "answer".to_owned(),
+            (Course::Answer | Course::Warn, Purpose::Question) => "answer".to_owned(),
             (Course::Warn, Purpose::Booking) => "book, `warning`".to_owned(),
             (Course::Refuse(reason), Purpose::Question) => format!("`null`, `{}`", reason.as_str()),
             (Course::Refuse(reason), Purpose::Booking) => format!("409 `{}`", reason.as_str()),

@@ -50,6 +50,14 @@ struct Wished {
     failures: i64,
 }
 
+impl Wished {
+    /// Whether its pass has come to an end, well or not.
+    fn is_over(&self, mirror: &Mirror) -> bool {
+        let answered = mirror.as_of.is_some_and(|as_of| as_of >= self.at);
+        !self.unwritten && (answered || mirror.failures > self.failures)
+    }
+}
+
 impl Wishes {
     fn lock(&self) -> MutexGuard<'_, HashMap<CalendarId, Wished>> {
         self.wished.lock().unwrap_or_else(PoisonError::into_inner)
@@ -66,9 +74,8 @@ impl Wishes {
     ) -> bool {
         let mut wished = self.lock();
         let serves = |wish: &Wished| {
-            let is_over = mirror.failures > wish.failures || mirror.as_of.is_some_and(|as_of| as_of >= wish.at);
-            let late_enough = since.is_none_or(|since| wish.at >= since);
-            now - wish.at < WISH_LASTS && (wish.unwritten || (late_enough && !is_over))
+            let late_enough = wish.unwritten || since.is_none_or(|since| wish.at >= since);
+            now - wish.at < WISH_LASTS && late_enough && !wish.is_over(mirror)
         };
         let first = !wished.get(&calendar).is_some_and(serves);
         if first {
@@ -84,7 +91,15 @@ impl Wishes {
         }
     }
 
-    /// The wish could not be written, or nobody waits for it any more.
+    /// Somebody who waits sees the calendar like this: a wish that it answers is over.
+    fn seen(&self, calendar: CalendarId, mirror: &Mirror) {
+        let mut wished = self.lock();
+        if wished.get(&calendar).is_some_and(|wish| wish.is_over(mirror)) {
+            wished.remove(&calendar);
+        }
+    }
+
+    /// The wish could not be written.
     fn forget(&self, calendar: CalendarId) {
         self.lock().remove(&calendar);
     }
@@ -171,6 +186,7 @@ impl Desk {
         let (known, now) = (self.store.read(read).await?, self.clock.now());
         waiting.retain(|before| {
             let Some(calendar) = known.iter().find(|calendar| calendar.id == before.id) else { return false };
+            self.wishes.seen(calendar.id, &calendar.mirror);
             let failed = calendar.mirror.failures > before.mirror.failures
                 || calendar.mirror.account_status != AccountStatus::Connected;
             !failed && terms.wants_look(calendar, now)
@@ -233,6 +249,13 @@ mod tests {
         wishes.uttered(calendar, at(8));
         mirror.failures = 1;
         assert!(is_first(&mirror, None, 9), "it has failed");
+        wishes.uttered(calendar, at(9));
+        wishes.seen(calendar, &mirror);
+        assert!(!is_first(&mirror, None, 9), "not yet this time");
+        mirror.failures = 2;
+        wishes.seen(calendar, &mirror);
+        mirror.failures = 0;
+        assert!(is_first(&mirror, None, 10), "somebody saw it fail");
         wishes.uttered(calendar, at(10));
         assert!(!is_first(&mirror, None, 11));
         assert!(is_first(&mirror, None, 61_000), "a wish that nobody answers does not last");
