@@ -188,7 +188,7 @@ impl Default for Sync {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Booking {
-    /// How long a booking waits for a fresh look at Google when the mirror is stale.
+    /// How long a booking, or a question about a stale mirror, waits for a fresh look at Google.
     pub verify_deadline_ms: u32,
     /// A booking waits for such a look when the last one is older than this.
     pub verify_after_s: u32,

@@ -10,6 +10,7 @@ mod bookings;
 mod calendars;
 mod cancellations;
 mod customer;
+mod explain;
 mod google;
 mod router;
 mod setup;

@@ -18,6 +18,7 @@ pub mod calendar_lists;
 pub mod calendars;
 pub mod calls;
 pub mod cancellations;
+pub mod causes;
 pub mod channels;
 pub mod claims;
 pub mod events;
@@ -151,6 +152,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     calendars::STATEMENTS,
     calls::STATEMENTS,
     cancellations::STATEMENTS,
+    causes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
     engine::STATEMENTS,

@@ -194,3 +194,40 @@ proptest! {
         prop_assert!(expansion.busy.iter().all(|occurrence| occurrence.interval.overlaps(year)));
     }
 }
+
+/// Where an event of a series that does not block would be, as its start and end in Berlin.
+fn free(event: &Event, series: &[Event], from: &str, to: &str) -> Option<(String, String)> {
+    let (found, cut) = free_interval(event, series, BERLIN, window(from, to), &Limits::default());
+    assert!(!cut);
+    let local = |at| utc_to_local(at, BERLIN).format("%m%dT%H%M").to_string();
+    found.map(|interval| (local(interval.start()), local(interval.end())))
+}
+
+#[test]
+fn what_does_not_block_is_found_where_it_would_be() {
+    let at = |start: &str, end: &str| Some((start.to_owned(), end.to_owned()));
+    let moment = ("2026-03-31T07:10:00Z", "2026-03-31T07:11:00Z");
+    let mut radio = master("2026-03-24T09:00:00", "2026-03-24T10:00:00", &["RRULE:FREQ=WEEKLY;COUNT=3"]);
+    radio.transparent = true;
+    let moved = exception("m_1", "2026-03-31T09:00:00", "2026-04-01T09:00:00", "2026-04-01T10:00:00");
+    // On the other side of a clock change, and not where an exception took its place.
+    assert_eq!(free(&radio, std::slice::from_ref(&radio), moment.0, moment.1), at("0331T0900", "0331T1000"));
+    assert_eq!(free(&radio, &[radio.clone(), moved], moment.0, moment.1), None);
+    assert_eq!(free(&radio, &[], "2026-04-01T07:10:00Z", "2026-04-01T07:11:00Z"), None);
+
+    let called_off = cancelled("2026-03-31T09:00:00");
+    let lunch = master("2026-03-24T09:00:00", "2026-03-24T10:00:00", &["RRULE:FREQ=WEEKLY;COUNT=3"]);
+    assert_eq!(free(&called_off, &[lunch, called_off.clone()], moment.0, moment.1), at("0331T0900", "0331T1000"));
+    let fair = master("2026-03-24", "2026-03-27", &["RRULE:FREQ=WEEKLY;COUNT=3"]);
+    let called_off = cancelled("2026-03-31");
+    assert_eq!(
+        free(&called_off, &[fair], "2026-04-02T07:00:00Z", "2026-04-02T07:01:00Z"),
+        at("0331T0000", "0403T0000")
+    );
+    assert_eq!(free(&called_off, &[], moment.0, moment.1), None, "without its series nobody knows how long it was");
+
+    let mut walk = event("w", EventKind::Single, "2026-03-31T09:00:00", "2026-03-31T09:11:00");
+    walk.declined = true;
+    assert_eq!(free(&walk, &[], moment.0, moment.1), at("0331T0900", "0331T0911"));
+    assert_eq!(free(&walk, &[], "2026-03-31T07:11:00Z", "2026-03-31T07:12:00Z"), None);
+}
