@@ -4,6 +4,7 @@
 
 pub mod booking;
 pub mod clock;
+pub mod drift;
 pub mod event;
 pub mod event_id;
 pub mod expand;

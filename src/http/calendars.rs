@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Json, Path, Problem,
     api::Api,
+    audits::AuditBody,
     wire::{StandingBody, local},
 };
 use crate::{
@@ -51,6 +52,9 @@ pub(super) struct CalendarBody {
     next_sync_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
+    /// What its last audit found; only in the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<AuditBody>,
 }
 
 impl CalendarBody {
@@ -77,6 +81,7 @@ impl CalendarBody {
             odd_events: mirror.odd_events,
             next_sync_at: local(mirror.due_at, zone),
             last_error: mirror.last_error,
+            audit: None,
         }
     }
 }
@@ -154,11 +159,16 @@ pub(super) async fn status(
         last_error: account.last_error,
         connected_at: local(account.connected_at, zone),
     };
+    let audits = api.audits(business).await?;
+    let calendars = office.calendars.into_iter().map(|calendar| {
+        let audit = AuditBody::find(&audits, calendar.id, calendar.time_zone);
+        CalendarBody { audit, ..CalendarBody::new(calendar) }
+    });
     Ok(Json(StatusBody {
         connection,
         what_to_do,
         accounts: accounts.into_iter().map(account).collect(),
-        calendars: office.calendars.into_iter().map(CalendarBody::new).collect(),
+        calendars: calendars.collect(),
         standing: StandingBody::new(&standing, zone),
     }))
 }

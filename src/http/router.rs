@@ -13,7 +13,7 @@ use axum::{
 use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use super::{BodyLimit, Problem, api::Api, availability, bookings, calendars, google, setup};
+use super::{BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, google, setup};
 use crate::config;
 
 /// The API's routes over `api`.
@@ -37,6 +37,7 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .nest("/businesses/{business_id}", business)
         .route("/settings/{business_id}/calendar/status", get(calendars::status))
         .route("/settings/{business_id}/calendar/sync", post(calendars::sync_now))
+        .route("/settings/{business_id}/calendar/audit", post(audits::audit_now))
         .route("/auth/google-calendar/start", post(google::start))
         .route("/auth/google-calendar/callback", get(google::callback).post(google::confirmed))
         .route("/webhooks/google-calendar", post(google::push));

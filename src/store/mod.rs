@@ -10,6 +10,7 @@ mod sql;
 
 pub mod accounts;
 pub mod api_keys;
+pub mod audits;
 pub mod bookings;
 pub mod bulk;
 pub mod businesses;
@@ -27,10 +28,11 @@ pub mod oauth_states;
 pub mod outbox;
 pub mod resources;
 pub mod services;
+pub mod survey;
 
 use chrono::{DateTime, Utc};
 
-pub use engine::{Options, Store, Tx, work};
+pub use engine::{Options, Schema, Store, Tx, work};
 pub use gate::Lane;
 pub use sql::Sql;
 pub(crate) use sql::{execute, fetch};
@@ -140,6 +142,7 @@ pub(crate) fn to_json<T: serde::Serialize>(table: &'static str, column: &'static
 pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     accounts::STATEMENTS,
     api_keys::STATEMENTS,
+    audits::STATEMENTS,
     bookings::STATEMENTS,
     businesses::STATEMENTS,
     busy::STATEMENTS,
@@ -156,4 +159,5 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     outbox::STATEMENTS,
     resources::STATEMENTS,
     services::STATEMENTS,
+    survey::STATEMENTS,
 ];

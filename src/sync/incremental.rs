@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     domain::Event,
-    google::{self, EventsQuery, Item},
+    google::{self, AccountKey, EventsQuery, Item},
     store::{self, Lane, events::MirroredEvent},
 };
 
@@ -149,8 +149,18 @@ impl Mirrors {
     /// seen: somebody may be invited to one instance only.
     pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<MirroredEvent>, PassError> {
         self.keep(pass).await?;
-        match self.google.get_event(pass.account(), &pass.calendar.google_id, id).await {
-            Ok(item) if !is_tombstone(&item.event) => Ok(Some(mirrored(item))),
+        Ok(self.ask_master(pass.account(), &pass.calendar.google_id, id).await?.map(mirrored))
+    }
+
+    /// As [`Mirrors::fetch_master`], for whoever has no lease of the calendar.
+    pub(super) async fn ask_master(
+        &self,
+        account: AccountKey,
+        calendar: &str,
+        id: &str,
+    ) -> Result<Option<Item>, google::Error> {
+        match self.google.get_event(account, calendar, id).await {
+            Ok(item) if !is_tombstone(&item.event) => Ok(Some(item)),
             Ok(_)
             | Err(
                 google::Error::NotFound
@@ -158,7 +168,7 @@ impl Mirrors {
                 | google::Error::Forbidden { .. }
                 | google::Error::BadRequest { .. },
             ) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }

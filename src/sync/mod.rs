@@ -7,6 +7,7 @@
 //! claim by lease ─▶ events.list ─▶ stage ─▶ expand ─▶ switch to the new rows together with the token ─▶ follow the owner
 //! ```
 
+mod audit;
 mod changes;
 mod full;
 mod horizon;
@@ -55,6 +56,8 @@ pub struct Mirrors {
     passes: Arc<Notify>,
     /// Wakes the outbox of this node.
     outbox: Arc<Notify>,
+    /// Wakes whoever audits mirrors on this node.
+    audits: Arc<Notify>,
     /// How often a push was followed by a pass that found nothing: Google's list may lag behind its own push.
     empty_looks: Arc<Mutex<HashMap<CalendarId, u32>>>,
 }
@@ -107,6 +110,7 @@ impl Mirrors {
             watch: Arc::default(),
             passes,
             outbox,
+            audits: Arc::default(),
             empty_looks: Arc::default(),
         }
     }
