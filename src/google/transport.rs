@@ -192,7 +192,8 @@ impl Transport {
     /// date.
     pub async fn server_time(&self, url: &Url) -> Option<DateTime<Utc>> {
         let request = Request::get(url.as_str()).body(String::new()).ok()?;
-        let asked = tokio::time::timeout(self.limits.request, self.exchange(request, &AtomicBool::new(false)));
+        let sent = AtomicBool::new(false);
+        let asked = tokio::time::timeout(self.limits.request, self.exchange(request, &sent));
         let answer = asked.await.ok()?.ok()?;
         let date = answer.headers.get(header::DATE)?.to_str().ok()?;
         DateTime::parse_from_rfc2822(date).ok().map(|date| date.to_utc())

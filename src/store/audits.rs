@@ -122,6 +122,8 @@ struct Row {
     why: Option<String>,
 }
 
+type ClaimRow = (String, String, i64, i64, Option<i64>, Option<i64>);
+
 const T: &str = "audit";
 const P: &str = "audit_plan";
 /// Asked for while one runs, it is another one.
@@ -291,8 +293,7 @@ impl Tx {
     pub async fn claim_audit(&mut self, lease: Duration) -> Result<Option<AuditLease>> {
         let now = self.lease_time().await?;
         let (until, due) = (micros(now + lease), micros(self.now()));
-        let row: Option<(String, String, i64, i64, Option<i64>, Option<i64>)> =
-            fetch!(fetch_optional, self, CLAIM, micros(now), until, due)?;
+        let row: Option<ClaimRow> = fetch!(fetch_optional, self, CLAIM, micros(now), until, due)?;
         row.map(|(business, calendar, fence, drifts, heal_after, healing)| {
             Ok(AuditLease {
                 business: parse(P, "business_id", &business)?,

@@ -174,7 +174,9 @@ async fn standing(store: &Store, business: BusinessId) -> store::Result<Standing
 }
 
 fn judge(report: &mut Report, config: &Config, standing: &Standing) {
-    standing.accounts.iter().for_each(|one| account(report, one));
+    for one in &standing.accounts {
+        account(report, one);
+    }
     let pushed_to = app::configured_push_address(config).is_ok_and(|url: Option<Url>| url.is_some());
     for one in &standing.calendars {
         let audits: Vec<Audit> = standing.audits.iter().filter(|audit| audit.calendar == one.id).cloned().collect();

@@ -162,7 +162,9 @@ impl Mirrors {
                     for id in masters {
                         self.keep_audit(lease).await?;
                         let master = self.ask_master(account, &calendar.google_id, &id).await?;
-                        master.into_iter().for_each(|master| listed.take(master, wanted));
+                        if let Some(master) = master {
+                            listed.take(master, wanted);
+                        }
                     }
                     return Ok(listed);
                 }

@@ -107,7 +107,9 @@ impl Suspicions {
             }
         }
         if own.is_some_and(in_flight) {
-            touched.iter().for_each(|key| self.comparison.excuse(key));
+            for key in &touched {
+                self.comparison.excuse(key);
+            }
             return;
         }
         self.excuse_idle(rows, &theirs, &mut touched);

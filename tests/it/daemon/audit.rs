@@ -6,7 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use hyper::Method;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
-use slotd::store::Sql;
+use slotd::{
+    domain::{Clock, clock::SystemClock},
+    store::Sql,
+};
 use slotd_sandbox::{Effect, Fault};
 use tokio::time::Instant;
 
@@ -240,7 +243,7 @@ on_both_engines! {
         assert_eq!(stage.raw.count(token).await, 1, "no full pass is asked for");
         let again: Vec<(i64, i64)> =
             stage.raw.rows(Sql::same("SELECT due_at, heal_after FROM audit_plan WHERE drifts = 2")).await;
-        let wait = DateTime::from_timestamp_micros(again[0].1).unwrap() - Utc::now();
+        let wait = DateTime::from_timestamp_micros(again[0].1).unwrap() - SystemClock.now();
         assert!(again[0].0 == again[0].1 && wait > TimeDelta::minutes(30) && wait <= TimeDelta::hours(1), "{wait}");
         eventually("the alarm is on", async || {
             metrics(&stage).await.contains("slotd_audit_drifting_calendars 1\n").then_some(())
