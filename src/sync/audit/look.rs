@@ -4,15 +4,19 @@
 //! look is a suspicion, and only what two looks say alike is drift ([`super`]). Of Google's list only a fingerprint of
 //! each event is kept, and the mirror is read page by page, so that a calendar of 100,000 events takes a few megabytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono_tz::Tz;
+use tokio::time::Instant;
 
 use super::{AuditError, suspicion::Suspicions};
 use crate::{
     crypto::sha256,
     domain::{Event, EventKind, Interval},
-    google::{AccountKey, EventsQuery, Item},
+    google::{self, AccountKey, EventsPage, EventsQuery, Item},
     store::{
         self,
         audits::AuditLease,
@@ -33,6 +37,12 @@ const ROWS: usize = 1_000;
 /// Events of Google's that are kept whole, because they differed in the look before. When more differ, the rest is counted
 /// as events and not as busy time.
 const KEPT_MAX: usize = 20_000;
+
+/// The wait when Google asks to slow down and not for how long; the longest that an audit waits, and how often for one
+/// page. After that it has failed, and is made another day.
+const SLOW_DOWN: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_mins(10);
+const WAITS_MAX: u32 = 6;
 
 /// Stands for the id of an event.
 pub(super) type Key = u128;
@@ -142,7 +152,7 @@ impl Mirrors {
                 max_results: u16::try_from(self.config.page_size).unwrap_or(2_500),
                 ..EventsQuery::default()
             };
-            let page = self.google.list_events(account, &calendar.google_id, &query).await?;
+            let page = self.list_patiently(lease, account, &calendar.google_id, &query).await?;
             heading.read(&page);
             for item in page.items.into_iter().filter(|item| !is_tombstone(&item.event)) {
                 if let EventKind::Exception { master, .. } = &item.event.kind
@@ -171,6 +181,42 @@ impl Mirrors {
             }
         }
         Err(AuditError::Endless)
+    }
+
+    /// One page. An audit is in no hurry: when it is asked to slow down, it waits.
+    async fn list_patiently(
+        &self,
+        lease: &AuditLease,
+        account: AccountKey,
+        calendar: &str,
+        query: &EventsQuery<'_>,
+    ) -> Result<EventsPage, AuditError> {
+        let mut waits = 0;
+        loop {
+            let error = match self.google.list_events(account, calendar, query).await {
+                Ok(page) => return Ok(page),
+                Err(error) => error,
+            };
+            let asked = match &error {
+                google::Error::RateLimited { retry_after, .. } => Some(retry_after.unwrap_or(SLOW_DOWN)),
+                error => error.retry_after(),
+            };
+            match asked.filter(|wait| *wait <= WAIT_MAX && waits < WAITS_MAX) {
+                Some(wait) => self.wait(lease, wait).await?,
+                None => return Err(error.into()),
+            }
+            waits += 1;
+        }
+    }
+
+    async fn wait(&self, lease: &AuditLease, length: Duration) -> Result<(), AuditError> {
+        let end = Instant::now() + length;
+        while Instant::now() < end {
+            self.keep_audit(lease).await?;
+            let left = end - Instant::now();
+            tokio::time::sleep(left.min(self.lease() / 3)).await;
+        }
+        Ok(())
     }
 
     async fn page(&self, of: Generation, recurring: bool, after: String) -> Result<Page, AuditError> {

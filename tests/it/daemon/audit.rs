@@ -278,6 +278,23 @@ on_both_engines! {
         healed(&stage).await;
     }
 
+    async fn an_audit_waits_when_google_asks_to_slow_down(db: Db) {
+        let events = (1..12).map(|day| event("Visit", at(day, 9, 0), 60)).collect();
+        let stage = Stage::with(db, events, |config| config.sync.page_size = 5).await;
+        let effect = Effect::Refuse {
+            status: 429,
+            reason: "rateLimitExceeded".to_owned(),
+            domain: Some("usageLimits".to_owned()),
+            message: None,
+            retry_after_s: Some(3),
+        };
+        let fault = stage.google.strike_after(1, Some(1), LIST, effect);
+        let began = Instant::now();
+        let found = audit(&stage).await;
+        assert!(is_equal(&found) && found["events_compared"] == 11, "{found}");
+        assert!(stage.google.has_struck(fault) && began.elapsed() >= Duration::from_secs(3));
+    }
+
     async fn a_push_is_as_quick_as_ever_while_an_audit_runs(db: Db) {
         let events = (1..30).map(|day| event("Visit", at(day, 9, 0), 60)).collect();
         let stage = Stage::with(db, events, |config| config.sync.page_size = 10).await;
