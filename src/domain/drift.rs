@@ -195,7 +195,7 @@ mod tests {
         ) {
             let last = lasting(&before, &now);
             for key in 0..20 {
-                prop_assert_eq!(last.get(&key).is_some(), now.contains_key(&key) && before.get(&key) == now.get(&key));
+                prop_assert_eq!(last.contains_key(&key), now.contains_key(&key) && before.get(&key) == now.get(&key));
             }
         }
     }
