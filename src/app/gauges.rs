@@ -23,11 +23,12 @@ pub(super) async fn keep(store: Store, metrics: Metrics, clock: SharedClock, sto
                     tx.oldest_look().await?,
                     tx.lost_calendars().await?,
                     tx.asked_bookings().await?,
+                    tx.audit_figures().await?,
                 ))
             })
         });
         match store.read(read).await {
-            Ok((depth, oldest_look, lost, asked)) => {
+            Ok((depth, oldest_look, lost, asked, audits)) => {
                 let age = |since: Option<chrono::DateTime<chrono::Utc>>| {
                     since.and_then(|since| (clock.now() - since).to_std().ok()).unwrap_or_default()
                 };
@@ -36,6 +37,7 @@ pub(super) async fn keep(store: Store, metrics: Metrics, clock: SharedClock, sto
                 metrics.freshness_age(age(oldest_look));
                 metrics.lost_calendars(u64::try_from(lost).unwrap_or_default());
                 metrics.asked_bookings(u64::try_from(asked).unwrap_or_default());
+                metrics.audits(age(audits.oldest), u64::try_from(audits.drifting).unwrap_or_default());
             }
             Err(error) => tracing::warn!(%error, "cannot read figures for the metrics page"),
         }

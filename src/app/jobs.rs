@@ -15,6 +15,8 @@ use crate::{
 
 /// How long answers are kept to be given again. More than the 24 hours that are promised.
 const ANSWERS_KEPT: TimeDelta = TimeDelta::hours(48);
+/// How long the results of audits are kept.
+const AUDITS_KEPT: TimeDelta = TimeDelta::days(90);
 /// The longest sleep between two looks at the clock, which may be set meanwhile.
 const NAP_MAX: Duration = Duration::from_mins(1);
 
@@ -33,7 +35,7 @@ pub(super) fn all(
     store: &Store,
     mirrors: &Mirrors,
     clock: &SharedClock,
-) -> [(&'static str, Job); 4] {
+) -> [(&'static str, Job); 5] {
     let (renewing, extending, listing) = (mirrors.clone(), mirrors.clone(), mirrors.clone());
     let renew: Work = Arc::new(move || {
         let mirrors = renewing.clone();
@@ -51,14 +53,24 @@ pub(super) fn all(
         let mirrors = listing.clone();
         Box::pin(async move { mirrors.plan_lists().await.map(drop) })
     });
+    let (auditing, schedule, now) = (mirrors.clone(), config.audit.clone(), Arc::clone(clock));
+    let audit: Work = Arc::new(move || {
+        let (mirrors, period) = (auditing.clone(), schedule.period(now.now()));
+        Box::pin(async move {
+            let asked = mirrors.plan_audits(period).await?;
+            tracing::info!(calendars = asked, "audits are planned");
+            Ok(())
+        })
+    });
     let (store, clock) = (store.clone(), Arc::clone(clock));
     let purge: Work = Arc::new(move || {
-        let (store, before) = (store.clone(), clock.now() - ANSWERS_KEPT);
+        let (store, now) = (store.clone(), clock.now());
         Box::pin(async move {
             let forget = store::work::<(), store::Error, _>(move |tx| {
                 Box::pin(async move {
-                    tx.forget_answers(before).await?;
-                    tx.forget_google_calls(before.date_naive()).await?;
+                    tx.forget_answers(now - ANSWERS_KEPT).await?;
+                    tx.forget_google_calls((now - ANSWERS_KEPT).date_naive()).await?;
+                    tx.forget_audits(now - AUDITS_KEPT).await?;
                     tx.forget_oauth_states().await.map(drop)
                 })
             });
@@ -70,6 +82,7 @@ pub(super) fn all(
         job("renew channels", &config.renew_channels, renew),
         job("extend horizon", &config.extend_horizon, extend),
         job("refresh calendars", &config.refresh_calendars, refresh),
+        job("audit", &config.audit, audit),
         job("purge", &config.purge, purge),
     ]
 }

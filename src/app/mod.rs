@@ -47,13 +47,22 @@ pub struct Daemon {
 
 /// Opens the database of a configuration.
 pub async fn open_store(config: &Config, master: Arc<MasterKeys>) -> anyhow::Result<Store> {
-    let options = store::Options {
+    let (clock, chance): (SharedClock, SharedChance) = (Arc::new(SystemClock), Arc::new(SystemChance));
+    Ok(Store::open(&store_options(config), clock, chance, master).await?)
+}
+
+/// Opens the database of a configuration as it is, only to read it. A daemon may be at work on it.
+pub(crate) async fn open_store_to_read(config: &Config, master: Arc<MasterKeys>) -> anyhow::Result<Store> {
+    let (clock, chance): (SharedClock, SharedChance) = (Arc::new(SystemClock), Arc::new(SystemChance));
+    Ok(Store::open_to_read(&store_options(config), clock, chance, master).await?)
+}
+
+fn store_options(config: &Config) -> store::Options {
+    store::Options {
         url: config.database.url.reveal().to_owned(),
         connections_max: config.database.connections_max,
         acquire_timeout: Duration::from_secs(config.database.acquire_timeout_s.into()),
-    };
-    let (clock, chance): (SharedClock, SharedChance) = (Arc::new(SystemClock), Arc::new(SystemChance));
-    Ok(Store::open(&options, clock, chance, master).await?)
+    }
 }
 
 /// Starts everything on `listener` and returns; the tasks belong to `life`.
@@ -158,6 +167,7 @@ pub async fn start(
     life.spawn("mirrors", mirrors.clone().run(life.stopping()));
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
     life.spawn("calendar lists", mirrors.clone().keep_lists(life.stopping()));
+    life.spawn("audits", mirrors.clone().keep_audits(life.stopping()));
     life.spawn("outbox", outbox.run(life.stopping()));
     for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &clock) {
         life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
@@ -183,13 +193,7 @@ fn connect_google(
     clock: &SharedClock,
     chance: &SharedChance,
 ) -> anyhow::Result<Ways> {
-    let endpoints = Endpoints {
-        api_base_url: config.google.api_base_url.clone(),
-        auth_url: config.google.auth_url.clone(),
-        token_url: config.google.token_url.clone(),
-        revoke_url: config.google.revoke_url.clone(),
-        userinfo_url: config.google.userinfo_url.clone(),
-    };
+    let endpoints = endpoints(config);
     let limits = google::Limits {
         request: Duration::from_secs(config.google.request_timeout_s.into()),
         ..google::Limits::default()
@@ -212,6 +216,17 @@ fn connect_google(
     Ok(Ways { calendar, pacer, oauth, tokens })
 }
 
+/// Where Google answers.
+pub(crate) fn endpoints(config: &Config) -> Endpoints {
+    Endpoints {
+        api_base_url: config.google.api_base_url.clone(),
+        auth_url: config.google.auth_url.clone(),
+        token_url: config.google.token_url.clone(),
+        revoke_url: config.google.revoke_url.clone(),
+        userinfo_url: config.google.userinfo_url.clone(),
+    }
+}
+
 /// The one page of the metrics listener.
 fn metrics_page(metrics: Metrics) -> axum::Router {
     let scrape = move || async move {
@@ -226,6 +241,11 @@ fn public_url(config: &Config, listening: SocketAddr) -> anyhow::Result<Url> {
         Some(url) => Ok(url.clone()),
         None => Ok(Url::parse(&format!("http://{listening}/"))?),
     }
+}
+
+/// Where Google is to push to an installation with this configuration, if anywhere.
+pub(crate) fn configured_push_address(config: &Config) -> anyhow::Result<Option<Url>> {
+    push_address(config, &public_url(config, config.http.bind)?)
 }
 
 /// Where Google is to push, if it can reach this server at all.

@@ -1,8 +1,10 @@
 //! The commands: what a person types.
 
+mod audit;
 mod client;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod doctor;
 mod keys;
 mod output;
 #[cfg(feature = "sandbox")]
@@ -42,6 +44,12 @@ enum Command {
     Sandbox(sandbox::Arguments),
     /// Bring the database to this version and stop
     Migrate,
+    /// Let the running daemon compare mirrors with Google, and wait for what it finds. Exits with 0 when all are equal, 1
+    /// when an audit failed or did not end in time, 2 when one found drift
+    Audit(audit::Arguments),
+    /// Look at an installation and say what is wrong with it and what to do. Only reads; a daemon may be running. Exits
+    /// with 0 when all is well, 1 with warnings, 2 with failures
+    Doctor(doctor::Arguments),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -97,6 +105,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "sandbox")]
         Command::Sandbox(arguments) => sandbox::run(&config, arguments).await,
         Command::Migrate => serve::migrate(&config).await,
+        Command::Audit(arguments) => audit::run(&config, &arguments).await,
+        Command::Doctor(arguments) => Ok(doctor::run(&config, &arguments).await),
         Command::Config(ConfigCommand::Check) => {
             output::say("The configuration is good.");
             Ok(ExitCode::SUCCESS)

@@ -232,6 +232,8 @@ pub struct Jobs {
     pub extend_horizon: CronExpression,
     /// Reads the list of calendars of every connected account.
     pub refresh_calendars: CronExpression,
+    /// Audits the mirrors whose last audit is oldest, so many each time that each is audited once a week.
+    pub audit: CronExpression,
     /// Deletes what is no longer needed.
     pub purge: CronExpression,
 }
@@ -243,6 +245,7 @@ impl Default for Jobs {
             renew_channels: cron("0 */10 * * * *"),
             extend_horizon: cron("0 17 2 * * *"),
             refresh_calendars: cron("0 7 1 * * *"),
+            audit: cron("0 23 * * * *"),
             purge: cron("0 47 3 * * *"),
         }
     }

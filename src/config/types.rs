@@ -1,7 +1,8 @@
 //! Values that are checked when they are read.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use url::Url;
 
@@ -75,6 +76,14 @@ impl CronExpression {
     pub fn schedule(&self) -> &cron::Schedule {
         &self.0
     }
+
+    /// How far its next two instants after `now` lie apart; a day when there are no two.
+    #[must_use]
+    pub fn period(&self, now: DateTime<Utc>) -> Duration {
+        let mut next = self.0.after(&now);
+        let apart = next.next().zip(next.next()).and_then(|(one, other)| (other - one).to_std().ok());
+        apart.unwrap_or(Duration::from_hours(24))
+    }
 }
 
 impl FromStr for CronExpression {
@@ -114,6 +123,14 @@ mod tests {
             "postgres://slotd:***@db.example/slotd postgres://slotd:***@db.example/slotd"
         );
         assert!(url.reveal().contains("hunter2"));
+    }
+
+    #[test]
+    fn the_period_of_a_schedule_is_the_time_between_its_runs() {
+        let now = "2027-03-01T09:30:00Z".parse().unwrap();
+        let period = |text: &str| text.parse::<CronExpression>().unwrap().period(now);
+        assert_eq!(period("0 23 * * * *"), Duration::from_hours(1));
+        assert_eq!(period("0 17 2 * * *"), Duration::from_hours(24));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_compression::tokio::bufread::GzipDecoder;
+use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -19,6 +20,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::io::AsyncReadExt;
+use url::Url;
 
 use super::Endpoints;
 
@@ -184,6 +186,17 @@ impl Transport {
             Lost::Broken
         })?;
         self.read(response).await
+    }
+
+    /// What time it is by whoever answers at `url`, whatever the answer. `None` when nobody answers in time, or without a
+    /// date.
+    pub async fn server_time(&self, url: &Url) -> Option<DateTime<Utc>> {
+        let request = Request::get(url.as_str()).body(String::new()).ok()?;
+        let sent = AtomicBool::new(false);
+        let asked = tokio::time::timeout(self.limits.request, self.exchange(request, &sent));
+        let answer = asked.await.ok()?.ok()?;
+        let date = answer.headers.get(header::DATE)?.to_str().ok()?;
+        DateTime::parse_from_rfc2822(date).ok().map(|date| date.to_utc())
     }
 
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, Lost> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Json, Path, Problem,
     api::Api,
+    audits::AuditBody,
     wire::{StandingBody, local},
 };
 use crate::{
@@ -69,6 +70,9 @@ pub(super) struct CalendarBody {
     next_sync_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
+    /// What its last audit found; only in the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<AuditBody>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
@@ -137,6 +141,7 @@ impl CalendarBody {
             odd_events: mirror.odd_events,
             next_sync_at: local(mirror.due_at, zone),
             last_error: mirror.last_error,
+            audit: None,
         }
     }
 }
@@ -208,10 +213,11 @@ pub(super) async fn status(
         "disconnected"
     };
     let mirrored = office.calendars.iter().any(|calendar| calendar.blocks && calendar.resource.is_some());
-    let questions = api.questions(business).await?;
+    let (questions, audits) = (api.questions(business).await?, api.audits(business).await?);
     let body = |calendar: Calendar| {
         let asked = questions.get(&calendar.id).copied().unwrap_or_default();
-        CalendarBody::new(calendar, asked)
+        let audit = AuditBody::find(&audits, calendar.id, calendar.time_zone);
+        CalendarBody { audit, ..CalendarBody::new(calendar, asked) }
     };
     let calendars: Vec<CalendarBody> = office.calendars.into_iter().map(body).collect();
     let urgency =

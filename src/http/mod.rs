@@ -5,6 +5,7 @@ pub mod extract;
 pub mod problem;
 
 mod api;
+mod audits;
 mod availability;
 mod bookings;
 mod calendars;

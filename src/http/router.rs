@@ -13,7 +13,9 @@ use axum::{
 use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use super::{BodyLimit, Problem, api::Api, availability, bookings, calendars, cancellations, explain, google, setup};
+use super::{
+    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, setup,
+};
 use crate::config;
 
 /// The API's routes over `api`.
@@ -39,6 +41,7 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/settings/{business_id}/calendar/status", get(calendars::status))
         .route("/settings/{business_id}/calendar/sync", post(calendars::sync_now))
         .route("/settings/{business_id}/calendar/{calendar_id}/cancellations", post(cancellations::answer))
+        .route("/settings/{business_id}/calendar/audit", post(audits::audit_now))
         .route("/auth/google-calendar/start", post(google::start))
         .route("/auth/google-calendar/callback", get(google::callback).post(google::confirmed))
         .route("/webhooks/google-calendar", post(google::push));

@@ -96,7 +96,17 @@ const DATABASE_TIME: Sql = Sql {
     sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
-pub(super) const STATEMENTS: &[(&str, Sql)] = &[("DATABASE_TIME", DATABASE_TIME)];
+const MIGRATIONS: Sql = Sql::same("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version");
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[("DATABASE_TIME", DATABASE_TIME), ("MIGRATIONS", MIGRATIONS)];
+
+/// How the tables compare with those that this version works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// Migrations that the database lacks.
+    pub missing: Vec<i64>,
+    /// Migrations that it has and this version does not know.
+    pub unknown: Vec<i64>,
+}
 
 /// Gives a closure the shape that [`Store::read`] and [`Store::write`] take, and names its types where the compiler cannot
 /// tell them.
@@ -130,6 +140,64 @@ impl Store {
         // Otherwise the daemon would start, and fail at every request.
         store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
         Ok(store)
+    }
+
+    /// Opens the database as it is and only to read it: nothing is made or migrated. Another process may be at work on it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached.
+    pub async fn open_to_read(
+        options: &Options,
+        clock: SharedClock,
+        chance: SharedChance,
+        master: Arc<MasterKeys>,
+    ) -> Result<Self> {
+        let open = |error: sqlx::Error| Error::Open(error.to_string());
+        let engine = if options.url.starts_with("sqlite:") {
+            let connect = SqliteConnectOptions::from_str(&options.url)
+                .map_err(open)?
+                .read_only(true)
+                .busy_timeout(BUSY_TIMEOUT)
+                .disable_statement_logging();
+            let one = || SqlitePoolOptions::new().max_connections(1).acquire_timeout(options.acquire_timeout);
+            let writer = one().connect_with(connect.clone()).await.map_err(open)?;
+            let readers = one().connect_with(connect.clone()).await.map_err(open)?;
+            let log = WriteAheadLog::open(connect).await.map_err(open)?;
+            Engine::Sqlite { writer, readers, gate: Gate::new(), log }
+        } else {
+            let connect = Self::postgres_options(options)?.options([("default_transaction_read_only", "on")]);
+            let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(options.acquire_timeout);
+            Engine::Postgres(pool.connect_with(connect).await.map_err(open)?)
+        };
+        Ok(Self { engine, clock, chance, master, keys: Arc::default() })
+    }
+
+    /// Whether the master keys at hand open what is stored.
+    ///
+    /// # Errors
+    ///
+    /// When they do not.
+    pub async fn check_keys(&self) -> Result<()> {
+        self.read(|tx| Box::pin(businesses::check_master(tx))).await
+    }
+
+    /// How the tables compare with those that this version works with.
+    ///
+    /// # Errors
+    ///
+    /// When it was never migrated.
+    pub async fn schema(&self) -> Result<Schema> {
+        let read = work::<Vec<(i64,)>, Error, _>(|tx| Box::pin(async move { fetch!(fetch_all, tx, MIGRATIONS) }));
+        let applied: Vec<i64> = self.read(read).await?.into_iter().map(|(version,)| version).collect();
+        let known: Vec<i64> = match &self.engine {
+            Engine::Sqlite { .. } => sqlx::migrate!("migrations/sqlite").iter().map(|one| one.version).collect(),
+            Engine::Postgres(_) => sqlx::migrate!("migrations/postgres").iter().map(|one| one.version).collect(),
+        };
+        Ok(Schema {
+            missing: known.iter().filter(|version| !applied.contains(version)).copied().collect(),
+            unknown: applied.into_iter().filter(|version| !known.contains(version)).collect(),
+        })
     }
 
     async fn open_sqlite(options: &Options) -> Result<Engine> {
@@ -174,10 +242,9 @@ impl Store {
         Ok(Engine::Sqlite { writer, readers, gate: Gate::new(), log })
     }
 
-    async fn open_postgres(options: &Options) -> Result<Engine> {
-        let open = |error: sqlx::Error| Error::Open(error.to_string());
-        let connect = PgConnectOptions::from_str(&options.url)
-            .map_err(open)?
+    fn postgres_options(options: &Options) -> Result<PgConnectOptions> {
+        Ok(PgConnectOptions::from_str(&options.url)
+            .map_err(|error| Error::Open(error.to_string()))?
             .options([
                 ("statement_timeout", STATEMENT_TIMEOUT_MS),
                 ("lock_timeout", LOCK_TIMEOUT_MS),
@@ -185,7 +252,12 @@ impl Store {
                 // Each start would log that the table of migrations exists already.
                 ("client_min_messages", "warning"),
             ])
-            .disable_statement_logging();
+            .disable_statement_logging())
+    }
+
+    async fn open_postgres(options: &Options) -> Result<Engine> {
+        let open = |error: sqlx::Error| Error::Open(error.to_string());
+        let connect = Self::postgres_options(options)?;
         let pool = PgPoolOptions::new()
             .max_connections(options.connections_max.max(2))
             .acquire_timeout(options.acquire_timeout)
@@ -398,11 +470,18 @@ impl Tx {
     pub async fn lease_time(&mut self) -> Result<DateTime<Utc>> {
         match self.engine {
             EngineTx::Sqlite(_) => Ok(self.now()),
-            EngineTx::Postgres(_) => {
-                let (micros,): (i64,) = fetch!(fetch_one, self, DATABASE_TIME)?;
-                instant("-", "clock", micros)
-            }
+            EngineTx::Postgres(_) => self.database_time().await,
         }
+    }
+
+    /// The instant by the database's own clock.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub async fn database_time(&mut self) -> Result<DateTime<Utc>> {
+        let (micros,): (i64,) = fetch!(fetch_one, self, DATABASE_TIME)?;
+        instant("-", "clock", micros)
     }
 
     /// The injected clock's instant.

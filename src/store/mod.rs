@@ -10,6 +10,7 @@ mod sql;
 
 pub mod accounts;
 pub mod api_keys;
+pub mod audits;
 pub mod bookings;
 pub mod bulk;
 pub mod businesses;
@@ -31,11 +32,12 @@ pub mod outbox;
 pub mod quota;
 pub mod resources;
 pub mod services;
+pub mod survey;
 pub mod turns;
 
 use chrono::{DateTime, Utc};
 
-pub use engine::{Options, Store, Tx, work};
+pub use engine::{Options, Schema, Store, Tx, work};
 pub use gate::Lane;
 pub use sql::Sql;
 pub(crate) use sql::{execute, fetch};
@@ -145,6 +147,7 @@ pub(crate) fn to_json<T: serde::Serialize>(table: &'static str, column: &'static
 pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     accounts::STATEMENTS,
     api_keys::STATEMENTS,
+    audits::STATEMENTS,
     bookings::STATEMENTS,
     businesses::STATEMENTS,
     busy::STATEMENTS,
@@ -165,5 +168,6 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     quota::STATEMENTS,
     resources::STATEMENTS,
     services::STATEMENTS,
+    survey::STATEMENTS,
     turns::STATEMENTS,
 ];

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::Event,
-    google::{self, EventsQuery, Item},
+    google::{self, AccountKey, EventsQuery, Google, Item},
     store::{self, Lane, events::MirroredEvent},
 };
 
@@ -162,17 +162,28 @@ impl Mirrors {
     /// seen: somebody may be invited to one instance only.
     pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<MirroredEvent>, PassError> {
         self.keep(pass).await?;
-        match pass.google_again.get_event(pass.account(), &pass.calendar.google_id, id).await {
-            Ok(item) if !is_tombstone(&item.event) => Ok(Some(mirrored(item))),
-            Ok(_)
-            | Err(
-                google::Error::NotFound
-                | google::Error::AlreadyDeleted
-                | google::Error::Forbidden { .. }
-                | google::Error::BadRequest { .. },
-            ) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let found = ask_master(&pass.google_again, pass.account(), &pass.calendar.google_id, id).await?;
+        Ok(found.map(mirrored))
+    }
+}
+
+/// As [`Mirrors::fetch_master`], for whoever has no lease of the calendar.
+pub(super) async fn ask_master(
+    google: &Google,
+    account: AccountKey,
+    calendar: &str,
+    id: &str,
+) -> Result<Option<Item>, google::Error> {
+    match google.get_event(account, calendar, id).await {
+        Ok(item) if !is_tombstone(&item.event) => Ok(Some(item)),
+        Ok(_)
+        | Err(
+            google::Error::NotFound
+            | google::Error::AlreadyDeleted
+            | google::Error::Forbidden { .. }
+            | google::Error::BadRequest { .. },
+        ) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

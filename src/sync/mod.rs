@@ -7,6 +7,7 @@
 //! claim by lease ─▶ events.list ─▶ stage ─▶ expand ─▶ switch to the new rows together with the token ─▶ follow the owner
 //! ```
 
+mod audit;
 mod changes;
 mod full;
 mod horizon;
@@ -63,6 +64,8 @@ pub struct Mirrors {
     outbox: Arc<Notify>,
     /// How much longer than wished the periods of polling are, so that they fit into Google's quotas.
     stretch: Arc<Mutex<f64>>,
+    /// Wakes whoever audits mirrors on this node.
+    audits: Arc<Notify>,
     /// How often a push was followed by a pass that found nothing: Google's list may lag behind its own push.
     empty_looks: Arc<Mutex<HashMap<CalendarId, u32>>>,
 }
@@ -117,6 +120,7 @@ impl Mirrors {
             passes,
             outbox,
             stretch: Arc::new(Mutex::new(1.0)),
+            audits: Arc::default(),
             empty_looks: Arc::default(),
         }
     }

@@ -89,29 +89,6 @@ impl OwnEvent {
         MirroredEvent { event: self.event.clone(), etag: self.etag.clone(), title: self.title.clone() }
     }
 
-    /// While the owner's time differs from the booking's, both are busy; else the booking alone says so. A cancelled
-    /// booking's event that is not deleted yet is not busy, unless the owner deleted it and wants it back.
-    fn busy(&self, booking: &Booking, zone: Tz, window: Interval) -> Vec<BusySlot> {
-        match booking.state {
-            State::Confirmed { .. } => {}
-            // Deleted and restored by the owner: it is their event now.
-            State::Cancelled { by: Party::Owner, .. } => {
-                return single(&self.event, zone, window).into_iter().collect();
-            }
-            _ => return Vec::new(),
-        }
-        let link = booking.link.as_ref();
-        let known = [
-            Some(booking.interval),
-            link.and_then(|link| link.written).map(|written| written.interval),
-            link.and_then(|link| link.sent).map(|sent| sent.interval),
-        ];
-        let mut slots = Slots::default();
-        expand(std::slice::from_ref(&self.event), zone, window, &mut slots);
-        slots.busy.retain(|slot| !known.contains(&Some(slot.interval)));
-        slots.busy
-    }
-
     /// Whether it is just what slotd wrote last, so that there is nothing to decide.
     pub(super) fn is_echo(&self, zone: Tz) -> bool {
         let Some(link) = &self.booking.link else { return false };
@@ -124,6 +101,34 @@ impl OwnEvent {
             && link.etag == self.etag
             && link.written.is_some_and(|written| written.version == self.booking.version)
     }
+}
+
+/// What a booking's own event makes busy besides the booking.
+///
+/// While the owner's time differs from the booking's, both are busy; else the booking alone says so. A cancelled booking's
+/// event that is not deleted yet is not busy, unless the owner deleted it and wants it back.
+pub(super) fn busy_besides(event: &Event, booking: &Booking, zone: Tz, window: Interval) -> Vec<BusySlot> {
+    match booking.state {
+        State::Confirmed { .. } => {}
+        // Deleted and restored by the owner: it is their event now.
+        State::Cancelled { by: Party::Owner, .. } => return single(event, zone, window).into_iter().collect(),
+        _ => return Vec::new(),
+    }
+    let known = known_times(booking);
+    let mut slots = Slots::default();
+    expand(std::slice::from_ref(event), zone, window, &mut slots);
+    slots.busy.retain(|slot| !known.contains(&Some(slot.interval)));
+    slots.busy
+}
+
+/// The times at which the booking itself is busy, or that slotd wrote to its event.
+pub(super) fn known_times(booking: &Booking) -> [Option<Interval>; 3] {
+    let link = booking.link.as_ref();
+    [
+        Some(booking.interval),
+        link.and_then(|link| link.written).map(|written| written.interval),
+        link.and_then(|link| link.sent).map(|sent| sent.interval),
+    ]
 }
 
 /// The busy slots of events that may differ from their bookings, which stay as they are until the transaction ends: no
@@ -140,7 +145,7 @@ pub(super) async fn own_slots(
     sorted.sort_unstable_by_key(|own| own.booking.id);
     for own in sorted {
         if let Some(booking) = tx.lock_booking(own.booking.business, own.booking.id).await? {
-            slots.extend(own.busy(&booking, zone, window));
+            slots.extend(busy_besides(&own.event, &booking, zone, window));
         }
     }
     Ok(slots)

@@ -6,9 +6,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use metrics::{Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio_util::sync::CancellationToken;
+
+use crate::domain::drift::whole_seconds;
 
 /// Answers of the HTTP listener, by `route` (its template), `method` and `status`.
 pub const HTTP_REQUEST_DURATION: &str = "slotd_http_request_duration_seconds";
@@ -49,6 +52,14 @@ pub const OUTBOX_DELIVERIES: &str = "slotd_outbox_deliveries_total";
 pub const OUTBOX_DEPTH: &str = "slotd_outbox_depth_deliveries";
 /// Age of the oldest delivery that waits.
 pub const OUTBOX_OLDEST_AGE: &str = "slotd_outbox_oldest_age_seconds";
+/// Ended audits of mirrors, by `outcome`.
+pub const AUDIT_RUNS: &str = "slotd_audit_runs_total";
+/// Busy time, in seconds, that audits found to differ from Google's, by `kind`.
+pub const AUDIT_DRIFT: &str = "slotd_audit_drift_seconds_total";
+/// Age of the oldest last audit of a mirror.
+pub const AUDIT_OLDEST_AGE: &str = "slotd_audit_oldest_age_seconds";
+/// Mirrors whose last audit found drift.
+pub const AUDIT_DRIFTING: &str = "slotd_audit_drifting_calendars";
 /// Always 1, by `version`.
 pub const BUILD_INFO: &str = "slotd_build_info";
 
@@ -109,6 +120,16 @@ pub const DEFINITIONS: &[Definition] = &[
     define(OUTBOX_DELIVERIES, Kind::Counter, Unit::Count, "Attempts to deliver"),
     define(OUTBOX_DEPTH, Kind::Gauge, Unit::Count, "Deliveries that wait or are in flight"),
     define(OUTBOX_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest delivery that waits"),
+    define(AUDIT_RUNS, Kind::Counter, Unit::Count, "Ended audits of mirrors"),
+    // Its name has to end like a counter's.
+    Definition {
+        name: AUDIT_DRIFT,
+        kind: Kind::Counter,
+        unit: None,
+        help: "Seconds of busy time that audits found to differ from Google's",
+    },
+    define(AUDIT_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest last audit of a mirror"),
+    define(AUDIT_DRIFTING, Kind::Gauge, Unit::Count, "Mirrors whose last audit found drift"),
     Definition { name: BUILD_INFO, kind: Kind::Gauge, unit: None, help: "The running version" },
 ];
 
@@ -149,6 +170,8 @@ impl Metrics {
         let metrics = Self { page: recorder.handle(), recorder: Arc::new(recorder) };
         metrics.set(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         metrics.count(SYNC_ODD_EVENTS, &[], 0);
+        metrics.drift_found(TimeDelta::zero(), TimeDelta::zero());
+        metrics.set(AUDIT_DRIFTING, &[], 0.0);
         metrics.set(OUTBOX_DEPTH, &[], 0.0);
         metrics.set(SYNC_LOST, &[], 0.0);
         metrics.set(SYNC_ASKED, &[], 0.0);
@@ -274,6 +297,27 @@ impl Metrics {
         self.set(SYNC_ASKED, &[], bookings as f64);
     }
 
+    /// An ended audit, and the busy time that differs: `missing` here, or here in `surplus`. Parts of seconds count as whole
+    /// ones, so that no drift is too small to be seen.
+    pub fn audited(&self, outcome: &'static str, missing: TimeDelta, surplus: TimeDelta) {
+        self.count(AUDIT_RUNS, &[("outcome", outcome)], 1);
+        self.drift_found(missing, surplus);
+    }
+
+    fn drift_found(&self, missing: TimeDelta, surplus: TimeDelta) {
+        for (kind, time) in [("missing", missing), ("surplus", surplus)] {
+            let seconds = u64::try_from(whole_seconds(time)).unwrap_or_default();
+            self.count(AUDIT_DRIFT, &[("kind", kind)], seconds);
+        }
+    }
+
+    /// How old the oldest last audit is, and how many calendars drift.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calendars")]
+    pub fn audits(&self, oldest: Duration, drifting: u64) {
+        self.set(AUDIT_OLDEST_AGE, &[], oldest.as_secs_f64());
+        self.set(AUDIT_DRIFTING, &[], drifting as f64);
+    }
+
     fn count(&self, name: &'static str, labels: &[(&'static str, &str)], by: u64) {
         self.recorder.register_counter(&key(name, labels), &METADATA).increment(by);
     }
@@ -321,6 +365,8 @@ mod tests {
         metrics.freshness_age(SHORT);
         metrics.lost_calendars(1);
         metrics.asked_bookings(1);
+        metrics.audited("drift", TimeDelta::milliseconds(2_500), TimeDelta::zero());
+        metrics.audits(SHORT, 1);
 
         let page = metrics.render();
         for metric in DEFINITIONS {
@@ -332,6 +378,7 @@ mod tests {
         assert!(page.contains(line), "{page}");
         assert!(page.contains("slotd_sync_items_total{kind=\"incremental\"} 3\n"), "{page}");
         assert!(page.contains("slotd_outbox_depth_deliveries 4\n"), "{page}");
+        assert!(page.contains("slotd_audit_drift_seconds_total{kind=\"missing\"} 3\n"), "{page}");
     }
 
     #[test]

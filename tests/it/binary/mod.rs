@@ -3,6 +3,7 @@
 mod bookings;
 mod client;
 mod demo;
+mod doctor;
 mod first_sync;
 mod installation;
 mod refusals;

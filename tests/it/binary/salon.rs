@@ -61,6 +61,11 @@ impl Salon {
         salon
     }
 
+    /// The business's id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Goes to Google's consent page and back. The chair gets the primary calendar, whose first sync begins.
     pub(crate) async fn connect(&self, daemon: &Daemon) {
         let (api, body) = (&daemon.api, json!({ "business_id": self.id }));

@@ -48,7 +48,7 @@ fn somewhen(random: &mut StdRng) -> DateTime<Utc> {
 }
 
 /// One change of the owner's: a new event or series, or a change of a known one or of an instance.
-async fn edit_once(stage: &Stage, random: &mut StdRng, known: &mut Vec<String>) {
+pub(super) async fn edit_once(stage: &Stage, random: &mut StdRng, known: &mut Vec<String>) {
     let minutes = 15 * random.random_range(1..9);
     let choice = if known.is_empty() { 0 } else { random.random_range(0..10) };
     match choice {

@@ -1,5 +1,6 @@
 //! The running daemon, from Google's push to the receptionist's answer and back.
 
+mod audit;
 mod bad_input;
 mod bookings;
 mod brake;

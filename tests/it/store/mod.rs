@@ -1,5 +1,6 @@
 //! The store, on both engines.
 
+mod audits;
 mod booking_rows;
 mod cancellation;
 mod constraint;
