@@ -17,15 +17,18 @@ const PERIOD: Duration = Duration::from_secs(15);
 pub(super) async fn keep(store: Store, metrics: Metrics, clock: SharedClock, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let read = store::work::<_, store::Error, _>(|tx| {
-            Box::pin(async move { Ok((tx.outbox_depth().await?, tx.oldest_look().await?)) })
+            Box::pin(async move {
+                Ok((tx.outbox_depth().await?, tx.oldest_look().await?, tx.limited_series_everywhere().await?))
+            })
         });
         match store.read(read).await {
-            Ok((depth, oldest_look)) => {
+            Ok((depth, oldest_look, limited)) => {
                 let age = |since: Option<chrono::DateTime<chrono::Utc>>| {
                     since.and_then(|since| (clock.now() - since).to_std().ok()).unwrap_or_default()
                 };
                 metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
                 metrics.outbox_oldest_age(age(depth.oldest));
+                metrics.limited_series(u64::try_from(limited).unwrap_or_default());
                 metrics.freshness_age(age(oldest_look));
             }
             Err(error) => tracing::warn!(%error, "cannot read figures for the metrics page"),

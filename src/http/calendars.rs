@@ -22,9 +22,14 @@ use crate::{
         accounts::{Account, AccountStatus},
         api_keys::Scope,
         calendars::Calendar,
+        limited::LimitedSeries,
         resources::Resource,
     },
 };
+
+/// Series of one calendar that the status names, and of all together that it reads.
+const LIMITED_SHOWN_MAX: usize = 5;
+const LIMITED_READ_MAX: usize = 200;
 
 /// A mirrored calendar as answers tell it.
 #[derive(Debug, Serialize)]
@@ -48,13 +53,43 @@ pub(super) struct CalendarBody {
     watched_until: Option<String>,
     /// Items that could only be read in part; they count as busy where their times can be told.
     odd_events: i64,
+    /// Series that are not mirrored in full, when there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_series: Option<LimitedBody>,
     next_sync_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
 }
 
+/// Series of a calendar that are not mirrored in full.
+#[derive(Debug, Default, Serialize)]
+struct LimitedBody {
+    count: i64,
+    /// Some of them, when the status was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<LimitedEventBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitedEventBody {
+    event_id: String,
+    /// `odd`: some of its rules cannot be read. `truncated`: it repeats more often than slotd follows.
+    why: String,
+}
+
+impl LimitedBody {
+    fn new(calendar: &Calendar, series: &[LimitedSeries]) -> Option<Self> {
+        let id = calendar.id.to_string();
+        let events = series.iter().filter(|(calendar, ..)| *calendar == id).take(LIMITED_SHOWN_MAX);
+        let events = events.map(|(_, id, why)| LimitedEventBody { event_id: id.clone(), why: why.clone() }).collect();
+        let count = calendar.mirror.limited_series;
+        (count > 0).then_some(Self { count, events })
+    }
+}
+
 impl CalendarBody {
-    fn new(calendar: Calendar) -> Self {
+    fn new(calendar: Calendar, series: &[LimitedSeries]) -> Self {
+        let limited_series = LimitedBody::new(&calendar, series);
         let (zone, mirror) = (calendar.time_zone, calendar.mirror);
         Self {
             id: calendar.id,
@@ -75,6 +110,7 @@ impl CalendarBody {
             as_of: mirror.as_of.map(|at| local(at, zone)),
             watched_until: mirror.watched_until.map(|at| local(at, zone)),
             odd_events: mirror.odd_events,
+            limited_series,
             next_sync_at: local(mirror.due_at, zone),
             last_error: mirror.last_error,
         }
@@ -134,6 +170,10 @@ pub(super) async fn status(
     } else {
         "disconnected"
     };
+    let read = store::work::<Vec<LimitedSeries>, store::Error, _>(move |tx| {
+        Box::pin(async move { tx.limited_series(business, LIMITED_READ_MAX).await })
+    });
+    let limited = api.store.read(read).await.map_err(Problem::internal)?;
     let mirrored = office.calendars.iter().any(|calendar| calendar.blocks && calendar.resource.is_some());
     let what_to_do = match (connection, standing.freshness) {
         ("needs_reconnect", _) => Some("Connect the Google account again: POST /api/v1/auth/google-calendar/start."),
@@ -141,6 +181,10 @@ pub(super) async fn status(
         (_, _) if !mirrored => Some("Choose which calendars make whom busy: POST …/calendars."),
         (_, Freshness::Unknown) => Some("Wait for the first sync to end."),
         (_, Freshness::Stale) => Some("Google cannot be read at the moment; slotd goes on trying."),
+        (_, Freshness::Fresh) if !limited.is_empty() => Some(
+            "Look at the events under `limited_series` in Google Calendar: give them a simpler rule, or decline or \
+             delete them. Times that they take beyond what slotd could read may be told as free.",
+        ),
         (_, Freshness::Fresh) => None,
     };
     let account = |account: Account| AccountBody {
@@ -158,7 +202,7 @@ pub(super) async fn status(
         connection,
         what_to_do,
         accounts: accounts.into_iter().map(account).collect(),
-        calendars: office.calendars.into_iter().map(CalendarBody::new).collect(),
+        calendars: office.calendars.into_iter().map(|calendar| CalendarBody::new(calendar, &limited)).collect(),
         standing: StandingBody::new(&standing, zone),
     }))
 }
@@ -226,7 +270,10 @@ pub(super) async fn list(
             }
         }
     }
-    Ok(Json(CalendarsBody { calendars: office.calendars.into_iter().map(CalendarBody::new).collect(), available }))
+    Ok(Json(CalendarsBody {
+        calendars: office.calendars.into_iter().map(|calendar| CalendarBody::new(calendar, &[])).collect(),
+        available,
+    }))
 }
 
 /// Body of `POST calendars`.
@@ -279,7 +326,7 @@ pub(super) async fn create(
     });
     let calendar = api.store.write(Lane::Caller, add).await?;
     api.mirrors.wake();
-    Ok((StatusCode::CREATED, Json(CalendarBody::new(calendar))).into_response())
+    Ok((StatusCode::CREATED, Json(CalendarBody::new(calendar, &[]))).into_response())
 }
 
 fn taken(error: store::Error) -> Problem {
@@ -329,7 +376,7 @@ pub(super) async fn change(
             Ok(calendar)
         })
     });
-    Ok(Json(CalendarBody::new(api.store.write(Lane::Caller, change).await?)))
+    Ok(Json(CalendarBody::new(api.store.write(Lane::Caller, change).await?, &[])))
 }
 
 impl Api {

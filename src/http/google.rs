@@ -29,6 +29,7 @@ pub(super) async fn push(State(api): State<Api>, headers: HeaderMap) -> Result<S
         channel: value("x-goog-channel-id"),
         token: value("x-goog-channel-token"),
         state: value("x-goog-resource-state"),
+        resource: value("x-goog-resource-id"),
     };
     // Google repeats a push after a 503, and none after a 2xx. An unknown channel is not worth repeating.
     let failed = |error: crate::store::Error| {

@@ -51,6 +51,8 @@ pub struct Mirror {
     pub coverage: Option<Interval>,
     /// Items that could only be read in part.
     pub odd_events: i64,
+    /// Series that are not mirrored in full.
+    pub limited_series: i64,
     /// Items read by the full sync under way, or by the last one.
     pub synced_events: i64,
     /// A push came that no pass has answered yet.
@@ -80,6 +82,7 @@ impl Mirror {
             as_of: None,
             coverage: None,
             odd_events: 0,
+            limited_series: 0,
             synced_events: 0,
             pushed: false,
             due_at: DateTime::UNIX_EPOCH,
@@ -111,6 +114,7 @@ pub(super) struct Row {
     covered_from: Option<i64>,
     covered_to: Option<i64>,
     odd_events: i64,
+    limited_series: i64,
     synced_events: i64,
     dirty: i64,
     seen: i64,
@@ -136,6 +140,9 @@ macro_rules! select {
                     c.resource_id, c.blocks, c.target, c.version, c.generation, c.sync_token, c.as_of, c.covered_from,
                     c.covered_to, c.odd_events, c.synced_events, c.dirty, c.seen, c.due_at, c.failures, c.last_error,
                     c.watchable,
+                    (SELECT COUNT(*) FROM limited_series l
+                      WHERE l.business_id = c.business_id AND l.calendar_id = c.id
+                        AND l.generation = c.generation) AS limited_series,
                     (SELECT MAX(w.expires_at) FROM channel w
                       WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until,
                     (SELECT a.status FROM account a
@@ -151,9 +158,16 @@ const ASSIGN: Sql = Sql::same(
     "UPDATE calendar SET resource_id = $3, blocks = $4, target = $5, version = version + 1
       WHERE business_id = $1 AND id = $2",
 );
+/// Not where a pass is owed already that will begin later than now.
 const WAKE: Sql = Sql::same(
     "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), due_at = $3
-      WHERE business_id = $1 AND id = $2",
+      WHERE business_id = $1 AND id = $2
+        AND (due_at > $3 OR dirty <= CASE WHEN lease_until > $4 THEN leased_dirty ELSE seen END)",
+);
+const AWAKE: Sql = Sql::same(
+    "SELECT COUNT(*) FROM calendar
+      WHERE business_id = $1 AND id = $2
+        AND due_at <= $3 AND dirty > CASE WHEN lease_until > $4 THEN leased_dirty ELSE seen END",
 );
 /// An account that was connected anew: its calendars are looked at, and watched anew, at once.
 const WAKE_ACCOUNT: Sql = Sql::same(
@@ -170,6 +184,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("SELECT", SELECT),
     ("ASSIGN", ASSIGN),
     ("WAKE", WAKE),
+    ("AWAKE", AWAKE),
     ("WAKE_ACCOUNT", WAKE_ACCOUNT),
     ("LOOK", LOOK),
 ];
@@ -204,6 +219,7 @@ impl Tx {
                 as_of: time("as_of", row.as_of)?,
                 coverage: from.zip(to).and_then(|(from, to)| Interval::new(from, to)),
                 odd_events: row.odd_events,
+                limited_series: row.limited_series,
                 synced_events: row.synced_events,
                 pushed: row.dirty > row.seen,
                 due_at: instant(T, "due_at", row.due_at)?,
@@ -302,9 +318,17 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that Google pushed: a pass over the calendar is owed, now. Any number of such wishes before it begins are one.
+    /// Notes that Google pushed: a pass over the calendar is owed, now. Any number of such wishes before it begins are one,
+    /// and only the first of them writes. Returns whether it did.
     pub async fn wake_calendar(&mut self, business: BusinessId, id: CalendarId) -> Result<bool> {
-        let now = micros(self.now());
-        Ok(execute!(self, WAKE, business.to_string(), id.to_string(), now)? > 0)
+        let (now, lease_now) = (micros(self.now()), micros(self.lease_time().await?));
+        Ok(execute!(self, WAKE, business.to_string(), id.to_string(), now, lease_now)? > 0)
+    }
+
+    /// Whether a pass that has not begun is owed already, now: [`Tx::wake_calendar`] would change nothing.
+    pub async fn is_awake(&mut self, business: BusinessId, id: CalendarId) -> Result<bool> {
+        let (now, lease_now) = (micros(self.now()), micros(self.lease_time().await?));
+        let (owed,): (i64,) = fetch!(fetch_one, self, AWAKE, business.to_string(), id.to_string(), now, lease_now)?;
+        Ok(owed > 0)
     }
 }

@@ -55,7 +55,7 @@ pub struct Finished {
 const T: &str = "calendar";
 /// Takes due calendars of connected accounts, the longest due first.
 const CLAIM: Sql = Sql {
-    sqlite: "UPDATE calendar SET lease_until = $2, fence = fence + 1
+    sqlite: "UPDATE calendar SET lease_until = $2, fence = fence + 1, leased_dirty = dirty
               WHERE (business_id, id) IN (
                     SELECT c.business_id, c.id FROM calendar c
                       JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
@@ -63,7 +63,7 @@ const CLAIM: Sql = Sql {
                      ORDER BY c.due_at LIMIT $4)
           RETURNING business_id, id, fence, dirty, pushed_at",
     // SKIP LOCKED: two nodes never claim the same row and never wait for each other.
-    postgres: "UPDATE calendar SET lease_until = $2, fence = fence + 1
+    postgres: "UPDATE calendar SET lease_until = $2, fence = fence + 1, leased_dirty = dirty
                 WHERE (business_id, id) IN (
                       SELECT c.business_id, c.id FROM calendar c
                         JOIN account a ON a.business_id = c.business_id AND a.id = c.account_id
@@ -73,7 +73,8 @@ const CLAIM: Sql = Sql {
 };
 /// Takes one calendar, due or not.
 const CLAIM_ONE: Sql = Sql::same(
-    "UPDATE calendar SET lease_until = $4, fence = fence + 1 WHERE business_id = $1 AND id = $2 AND lease_until <= $3
+    "UPDATE calendar SET lease_until = $4, fence = fence + 1, leased_dirty = dirty
+      WHERE business_id = $1 AND id = $2 AND lease_until <= $3
      RETURNING business_id, id, fence, dirty, pushed_at",
 );
 /// Gives a calendar back without having looked at Google.

@@ -22,6 +22,7 @@ pub mod events;
 pub mod follow;
 pub mod idempotency;
 pub mod leases;
+pub mod limited;
 mod log;
 pub mod oauth_states;
 pub mod outbox;
@@ -152,6 +153,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     follow::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
+    limited::STATEMENTS,
     oauth_states::STATEMENTS,
     outbox::STATEMENTS,
     resources::STATEMENTS,

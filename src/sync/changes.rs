@@ -9,7 +9,7 @@ use crate::{
         Event, EventKind, EventStatus, Interval,
         expand::{Limits, expand_series, has_place_for, single_interval},
     },
-    store::events::BusySlot,
+    store::{events::BusySlot, limited::Limited},
 };
 
 /// The busy slots of a group of events, and what went wrong on the way.
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Slots {
     pub(super) busy: Vec<BusySlot>,
     /// Series whose rules could not be read in full, or were cut short.
-    pub(super) odd: i64,
+    pub(super) limited: BTreeMap<String, Limited>,
 }
 
 /// The longest of `slots`, in microseconds.
@@ -41,7 +41,12 @@ pub(super) fn expand(rows: &[Event], zone: Tz, window: Interval, into: &mut Slot
         let exceptions: Vec<Event> =
             rows.iter().filter(|event| matches!(event.kind, EventKind::Exception { .. })).cloned().collect();
         let expansion = expand_series(master, &exceptions, zone, window, &Limits::default());
-        into.odd += i64::from(expansion.truncated || expansion.odd.is_some());
+        let limited = match (expansion.odd, expansion.truncated) {
+            (Some(_), _) => Some(Limited::Odd),
+            (None, true) => Some(Limited::Truncated),
+            (None, false) => None,
+        };
+        into.limited.extend(limited.map(|why| (master.id.clone(), why)));
         into.busy.extend(expansion.busy.into_iter().map(|occurrence| BusySlot {
             interval: occurrence.interval,
             event_id: occurrence.event_id,

@@ -4,13 +4,15 @@
 //! and one call of it may examine 100,000 periods, which no caller can stop. Here every examined day is paid for from a
 //! [`Budget`], and a rule without COUNT begins next to the asked window.
 
-use std::str::FromStr;
+use std::{collections::HashSet, str::FromStr};
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use rrule::{Frequency, NWeekday, RRule, Unvalidated};
 
 /// Longer rules than this are not read.
 const RULE_BYTES_MAX: usize = 2_048;
+/// Values that one day is compared with for the price of one step; more than any rule that people make.
+const VALUES_PER_STEP: usize = 40;
 
 /// How much work may still be done.
 #[derive(Debug)]
@@ -156,11 +158,12 @@ impl Rule {
         let mut left = self.parts.get_count();
         let last = self.until.map_or(to, |until| until.min(to));
         let mut index = if left.is_some() { 0 } else { self.index_at(from.max(self.start)) };
-        let mut set = Vec::new();
+        let (mut set, day_cost) = (Vec::new(), self.day_cost());
         while let Some(period) = self.period(index)
             && period.begins <= last
         {
-            if !budget.spend(1 + usize::try_from(period.days).unwrap_or(usize::MAX)) {
+            let days = usize::try_from(period.days).unwrap_or(usize::MAX);
+            if !budget.spend(days.saturating_mul(day_cost).saturating_add(1)) {
                 return;
             }
             set.clear();
@@ -273,17 +276,31 @@ impl Rule {
         true
     }
 
+    /// Steps that one day costs: more where hundreds of values are compared with it.
+    fn day_cost(&self) -> usize {
+        let lists = [
+            self.months.len(),
+            self.month_days.len(),
+            self.weekdays.len(),
+            self.parts.get_by_year_day().len(),
+            self.parts.get_by_week_no().len(),
+        ];
+        1 + lists.iter().sum::<usize>() / VALUES_PER_STEP
+    }
+
     /// Applies BYSETPOS.
     fn keep_positions(&self, set: &mut Vec<NaiveDateTime>) {
         let positions = self.parts.get_by_set_pos();
         if positions.is_empty() {
             return;
         }
+        // Thousands of times may meet hundreds of positions.
+        let positions: HashSet<i64> = positions.iter().map(|wanted| i64::from(*wanted)).collect();
         let count = i64::try_from(set.len()).unwrap_or(i64::MAX);
         let mut position = 0;
         set.retain(|_| {
             position += 1;
-            positions.iter().any(|wanted| [position, position - count - 1].contains(&i64::from(*wanted)))
+            positions.contains(&position) || positions.contains(&(position - count - 1))
         });
     }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bookings;
+mod cost;
 mod edits;
 mod follow;
 mod mirror;
