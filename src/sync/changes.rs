@@ -207,6 +207,38 @@ mod tests {
         assert_eq!(starts(&groups.series["m"]), [12]);
     }
 
+    /// Applies each of `changes` in a pass of its own.
+    fn one_by_one(mut stored: BTreeMap<String, Vec<Event>>, changes: &[&Event]) -> Vec<i64> {
+        for change in changes {
+            let touched = stored.iter().filter(|(id, _)| *id == change.series_id());
+            let touched = touched.map(|(id, rows)| (id.clone(), rows.clone())).collect();
+            stored.extend(Groups::apply(touched, &[(*change).clone()], Tz::UTC).series);
+        }
+        let mut hours: Vec<i64> = stored.values().flat_map(|rows| starts(rows)).collect();
+        hours.sort_unstable();
+        hours
+    }
+
+    #[test]
+    fn this_and_following_comes_out_alike_in_any_order_of_arrival() {
+        let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_2", "m", 57, 60)])]);
+        let mut shorter = daily("m");
+        shorter.kind = EventKind::Master { recurrence: vec!["RRULE:FREQ=DAILY;COUNT=1".into()] };
+        let mut rest = event("r", EventKind::Master { recurrence: vec!["RRULE:FREQ=DAILY;COUNT=2".into()] }, 34);
+        rest.times = Some((at(34), at(35)));
+        let exception = moved("r_1", "r", 58, 62);
+        let expected = [9, 34, 62];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let changes = order.map(|place| [&shorter, &rest, &exception][place]);
+            assert_eq!(one_by_one(stored.clone(), &changes), expected, "{order:?}");
+            let all: Vec<Event> = changes.iter().map(|change| (*change).clone()).collect();
+            let groups = Groups::apply(stored.clone(), &all, Tz::UTC);
+            let mut hours: Vec<i64> = groups.series.values().flat_map(|rows| starts(rows)).collect();
+            hours.sort_unstable();
+            assert_eq!(hours, expected, "at once, {order:?}");
+        }
+    }
+
     #[test]
     fn exceptions_go_when_a_series_moves_away_from_under_them() {
         let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);

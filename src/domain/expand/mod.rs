@@ -74,7 +74,7 @@ pub fn expand_series(
             }
             (EventKind::Master { .. } | EventKind::Single | EventKind::Exception { .. }, _) => Members::default(),
         };
-        let slots = rest_counts_as_busy(set.intervals, set.truncated, window).into_iter();
+        let slots = rest_counts_as_busy(set.intervals, set.cut, window).into_iter();
         expansion.busy.extend(slots.map(|interval| Occurrence { interval, event_id: master.id.clone() }));
         (expansion.truncated, expansion.steps) = (set.truncated, set.steps);
         expansion.odd = set.odd;
@@ -88,16 +88,14 @@ pub fn expand_series(
     expansion
 }
 
-/// Where a series was cut short after very many occurrences, the rest of the window: nobody is told that it is free. A day
-/// long each, so that no slot is longer than people's.
+/// Where a series was cut short with very many occurrences, the rest of the window counts as busy: nobody is told that
+/// it is free. A day long each, so that no slot is longer than people's.
 ///
 /// So many leave no room between them anyway. A series that gave few before its steps were used up is reported, and no
 /// more: one strange invitation must not close a business.
-fn rest_counts_as_busy(mut intervals: Vec<Interval>, truncated: bool, window: Interval) -> Vec<Interval> {
-    if !truncated || intervals.len() < DENSE_MIN {
-        return intervals;
-    }
-    let mut from = intervals.last().map_or(window.start(), |last| last.end());
+fn rest_counts_as_busy(mut intervals: Vec<Interval>, cut: Option<DateTime<Utc>>, window: Interval) -> Vec<Interval> {
+    let Some(cut) = cut.filter(|_| intervals.len() >= DENSE_MIN) else { return intervals };
+    let mut from = cut.max(window.start());
     while from < window.end() {
         let to = from.checked_add_signed(TimeDelta::days(1)).unwrap_or(window.end()).min(window.end());
         intervals.extend(Interval::new(from, to));

@@ -71,6 +71,8 @@ pub(super) struct Members {
     pub(super) intervals: Vec<Interval>,
     /// A limit was reached: there may be more.
     pub(super) truncated: bool,
+    /// From when on members may be missing because of a limit.
+    pub(super) cut: Option<DateTime<Utc>>,
     /// Days and times that were examined.
     pub(super) steps: u32,
     /// Why some of the lines could not be read.
@@ -130,7 +132,7 @@ pub(super) fn members(
     };
     let (rules, except) = (read(&lines.rules), read(&lines.except_rules));
 
-    let mut budget = Budget { steps: limits.steps_max, starts: limits.occurrences_max, exhausted: false };
+    let mut budget = Budget::new(limits.steps_max, limits.occurrences_max);
     // What the clock shows may go back by the length of a fold between two instants, and a skipped time lies later by
     // the length of its gap: Samoa left out a whole day.
     let slack = TimeDelta::hours(27);
@@ -150,8 +152,7 @@ pub(super) fn members(
     if !except.is_empty() {
         let mut excepted = Vec::new();
         // The budget of what is taken away stands apart: running out of it errs on the side of busy.
-        let mut budget_of_exceptions =
-            Budget { steps: limits.steps_max, starts: limits.occurrences_max, exhausted: false };
+        let mut budget_of_exceptions = Budget::new(limits.steps_max, limits.occurrences_max);
         for rule in &except {
             rule.starts(from, to, &mut budget_of_exceptions, &mut excepted);
         }
@@ -173,12 +174,15 @@ pub(super) fn members(
     members.reverse();
     members.dedup_by_key(|member| member.interval.start());
     members.reverse();
+    let mut cut = budget.cut.map(|cut| local_to_utc(cut, first.zone));
     if members.len() > limits.occurrences_max {
-        members.truncate(limits.occurrences_max);
+        let left_out = members.split_off(limits.occurrences_max);
         budget.exhausted = true;
+        let missing_from = left_out[0].interval.start();
+        cut = Some(cut.map_or(missing_from, |cut| cut.min(missing_from)));
     }
     let intervals = members.into_iter().map(|member| member.interval).collect();
-    Members { intervals, truncated: budget.exhausted, steps, odd }
+    Members { intervals, truncated: budget.exhausted, cut, steps, odd }
 }
 
 /// What EXDATE and exceptions take out: starts, or all that starts on a day.

@@ -23,9 +23,19 @@ pub(super) struct Budget {
     pub(super) starts: usize,
     /// Something was left out because one of them ran out.
     pub(super) exhausted: bool,
+    /// From when on starts may be missing. The earliest, when several rules were cut short.
+    pub(super) cut: Option<NaiveDateTime>,
 }
 
 impl Budget {
+    pub(super) const fn new(steps: u32, starts: usize) -> Self {
+        Self { steps, starts, exhausted: false, cut: None }
+    }
+
+    fn cut_at(&mut self, at: NaiveDateTime) {
+        self.cut = Some(self.cut.map_or(at, |cut| cut.min(at)));
+    }
+
     fn spend(&mut self, steps: usize) -> bool {
         let left = u32::try_from(steps).ok().and_then(|steps| self.steps.checked_sub(steps));
         self.exhausted |= left.is_none();
@@ -163,12 +173,9 @@ impl Rule {
             && period.begins <= last
         {
             let days = usize::try_from(period.days).unwrap_or(usize::MAX);
-            if !budget.spend(days.saturating_mul(day_cost).saturating_add(1)) {
-                return;
-            }
             set.clear();
-            if !self.fill(&period, budget, &mut set) {
-                return;
+            if !budget.spend(days.saturating_mul(day_cost).saturating_add(1)) || !self.fill(&period, budget, &mut set) {
+                return budget.cut_at(period.begins);
             }
             self.keep_positions(&mut set);
             for at in set.iter().copied().filter(|at| *at >= self.start) {
@@ -178,7 +185,7 @@ impl Rule {
                 left = left.map(|left| left - 1);
                 if at >= from {
                     if !budget.give() {
-                        return;
+                        return budget.cut_at(at);
                     }
                     found.push(at);
                 }

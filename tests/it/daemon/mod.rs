@@ -9,4 +9,5 @@ mod mirror;
 mod nodes;
 mod outage;
 mod pushes;
+mod series;
 mod trouble;

@@ -113,3 +113,13 @@ fn beyond_the_cut_a_dense_series_counts_as_busy_and_a_sparse_one_does_not() {
     let lines = ["RRULE:FREQ=DAILY;COUNT=4000000000", "RDATE:20261102T090000Z"];
     assert_eq!(ends(old.0, old.1, &lines), utc("2026-11-02T10:00:00Z"));
 }
+
+#[test]
+fn the_rest_is_busy_from_where_the_dense_rule_was_cut_though_another_rule_goes_on() {
+    let lines = ["RRULE:FREQ=DAILY".to_owned(), "RRULE:FREQ=SECONDLY;INTERVAL=2".to_owned()];
+    let expansion = expand("2026-11-02T09:00:00+01:00", "2026-11-02T09:00:01+01:00", &lines);
+    let at = utc("2027-03-03T15:00:00Z");
+    assert!(
+        expansion.truncated && expansion.busy.iter().any(|one| one.interval.start() <= at && at < one.interval.end())
+    );
+}
