@@ -51,7 +51,7 @@ fn hostile_series_end_within_their_limits_and_say_whether_they_were_cut_short() 
         (
             "positions",
             rule(&format!(
-                "FREQ=MONTHLY;BYHOUR={};BYMINUTE={};BYSETPOS={}",
+                "FREQ=YEARLY;BYHOUR={};BYMINUTE={};BYSETPOS={}",
                 numbers(0, 23),
                 numbers(0, 59),
                 numbers(-200, -1)
