@@ -24,16 +24,18 @@ pub(super) async fn keep(store: Store, metrics: Metrics, clock: SharedClock, sto
                     tx.lost_calendars().await?,
                     tx.asked_bookings().await?,
                     tx.audit_figures().await?,
+                    tx.limited_series_everywhere().await?,
                 ))
             })
         });
         match store.read(read).await {
-            Ok((depth, oldest_look, lost, asked, audits)) => {
+            Ok((depth, oldest_look, lost, asked, audits, limited)) => {
                 let age = |since: Option<chrono::DateTime<chrono::Utc>>| {
                     since.and_then(|since| (clock.now() - since).to_std().ok()).unwrap_or_default()
                 };
                 metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
                 metrics.outbox_oldest_age(age(depth.oldest));
+                metrics.limited_series(u64::try_from(limited).unwrap_or_default());
                 metrics.freshness_age(age(oldest_look));
                 metrics.lost_calendars(u64::try_from(lost).unwrap_or_default());
                 metrics.asked_bookings(u64::try_from(asked).unwrap_or_default());

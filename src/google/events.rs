@@ -315,6 +315,40 @@ mod tests {
         assert_eq!(google.delete_event(ACCOUNT, "c", "e", None).await, Err(Error::AlreadyDeleted));
     }
 
+    #[tokio::test]
+    async fn every_answer_is_asked_for_the_fields_that_are_read_and_no_others() {
+        let whole = json!({ "id": "e", "timeZone": "UTC", "accessRole": "owner", "items": [], "nextSyncToken": "s" });
+        let stand = Stand::answering([Canned::json(200, whole)]).await;
+        let google = google_at(stand.url(), Limits::default());
+        google.list_events(ACCOUNT, "c", &EventsQuery::default()).await.unwrap();
+        google.get_event(ACCOUNT, "c", "e").await.unwrap();
+        google.insert_event(ACCOUNT, "c", &haircut()).await.unwrap();
+        google.patch_event(ACCOUNT, "c", "e", &EventPatch::default().title("T"), None).await.unwrap();
+        google.calendar_list(ACCOUNT).await.unwrap();
+        google.calendar(ACCOUNT, "c").await.unwrap();
+        let seen = stand.seen();
+        let asked: Vec<String> = seen
+            .iter()
+            .map(|seen| {
+                let url = url::Url::parse(&format!("http://google{}", seen.target)).unwrap();
+                let masks: Vec<String> =
+                    url.query_pairs().filter(|(name, _)| name == "fields").map(|(_, mask)| mask.into_owned()).collect();
+                assert_eq!(masks.len(), 1, "{}", seen.target);
+                masks[0].clone()
+            })
+            .collect();
+        assert_eq!(asked[..4], [EVENTS_FIELDS, EVENT_FIELDS, EVENT_FIELDS, EVENT_FIELDS]);
+        assert_eq!(asked.len(), 6);
+        // What people write to each other, and who they are, is not fetched at all.
+        for mask in &asked {
+            for field in
+                ["description", "location", "hangoutLink", "conferenceData", "email", "creator", "organizer", "*"]
+            {
+                assert!(!mask.contains(field), "{mask}");
+            }
+        }
+    }
+
     #[test]
     fn a_patch_of_times_removes_the_all_day_form() {
         let event = haircut();

@@ -35,6 +35,15 @@ pub struct Item {
     pub odd: Option<String>,
 }
 
+impl Item {
+    /// Reads one event resource as a list holds it. `calendar_zone` stands in where a time names no zone and no offset.
+    /// `None` when it has no id, so that nobody could ever say which event it is.
+    #[must_use]
+    pub fn read(resource: &Value, calendar_zone: Option<Tz>) -> Option<Self> {
+        read_item(resource, calendar_zone)
+    }
+}
+
 impl fmt::Debug for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Item");

@@ -25,10 +25,15 @@ use crate::{
         accounts::{Account, AccountStatus},
         api_keys::Scope,
         calendars::Calendar,
+        limited::LimitedSeries,
         quota::AccountPause,
         resources::Resource,
     },
 };
+
+/// Series of one calendar that the status names, and of all together that it reads.
+const LIMITED_SHOWN_MAX: usize = 5;
+const LIMITED_READ_MAX: usize = 200;
 
 /// A mirrored calendar as answers tell it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -67,6 +72,9 @@ pub(super) struct CalendarBody {
     watched_until: Option<String>,
     /// Items that could only be read in part; they count as busy where their times can be told.
     odd_events: i64,
+    /// Series that are not mirrored in full, when there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_series: Option<LimitedBody>,
     next_sync_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
@@ -109,8 +117,35 @@ fn advice(calendar: &Calendar, asked_bookings: i64) -> Option<&'static str> {
     None
 }
 
+/// Series of a calendar that are not mirrored in full.
+#[derive(Debug, Default, Serialize)]
+struct LimitedBody {
+    count: i64,
+    /// Some of them, when the status was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<LimitedEventBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitedEventBody {
+    event_id: String,
+    /// `odd`: some of its rules cannot be read. `truncated`: it repeats more often than slotd follows.
+    why: String,
+}
+
+impl LimitedBody {
+    fn new(calendar: &Calendar, series: &[LimitedSeries]) -> Option<Self> {
+        let id = calendar.id.to_string();
+        let events = series.iter().filter(|(calendar, ..)| *calendar == id).take(LIMITED_SHOWN_MAX);
+        let events = events.map(|(_, id, why)| LimitedEventBody { event_id: id.clone(), why: why.clone() }).collect();
+        let count = calendar.mirror.limited_series;
+        (count > 0).then_some(Self { count, events })
+    }
+}
+
 impl CalendarBody {
-    fn new(calendar: Calendar, asked_bookings: i64) -> Self {
+    fn new(calendar: Calendar, asked_bookings: i64, series: &[LimitedSeries]) -> Self {
+        let limited_series = LimitedBody::new(&calendar, series);
         let what_to_do = advice(&calendar, asked_bookings);
         let (zone, mirror) = (calendar.time_zone, calendar.mirror);
         Self {
@@ -139,6 +174,7 @@ impl CalendarBody {
             as_of: mirror.as_of.map(|at| local(at, zone)),
             watched_until: mirror.watched_until.map(|at| local(at, zone)),
             odd_events: mirror.odd_events,
+            limited_series,
             next_sync_at: local(mirror.due_at, zone),
             last_error: mirror.last_error,
             audit: None,
@@ -212,12 +248,16 @@ pub(super) async fn status(
     } else {
         "disconnected"
     };
+    let read = store::work::<Vec<LimitedSeries>, store::Error, _>(move |tx| {
+        Box::pin(async move { tx.limited_series(business, LIMITED_READ_MAX).await })
+    });
+    let limited = api.store.read(read).await.map_err(Problem::internal)?;
     let mirrored = office.calendars.iter().any(|calendar| calendar.blocks && calendar.resource.is_some());
     let (questions, audits) = (api.questions(business).await?, api.audits(business).await?);
     let body = |calendar: Calendar| {
         let asked = questions.get(&calendar.id).copied().unwrap_or_default();
         let audit = AuditBody::find(&audits, calendar.id, calendar.time_zone);
-        CalendarBody { audit, ..CalendarBody::new(calendar, asked) }
+        CalendarBody { audit, ..CalendarBody::new(calendar, asked, &limited) }
     };
     let calendars: Vec<CalendarBody> = office.calendars.into_iter().map(body).collect();
     let urgency =
@@ -234,6 +274,10 @@ pub(super) async fn status(
         }
         (_, Freshness::Unknown) => Some("Wait for the first sync to end."),
         (_, Freshness::Stale) => Some("Google cannot be read at the moment; slotd goes on trying."),
+        (_, Freshness::Fresh) if !limited.is_empty() => Some(
+            "Look at the events under `limited_series` in Google Calendar: give them a simpler rule, or decline or \
+             delete them. Times that they take beyond what slotd could read may be told as free.",
+        ),
         (_, Freshness::Fresh) => None,
     };
     let later = |at| Some(at).filter(|at| *at > now).map(|at| local(at, zone));
@@ -327,7 +371,7 @@ pub(super) async fn list(
     let questions = api.questions(business).await?;
     let body = |calendar: Calendar| {
         let asked = questions.get(&calendar.id).copied().unwrap_or_default();
-        CalendarBody::new(calendar, asked)
+        CalendarBody::new(calendar, asked, &[])
     };
     Ok(Json(CalendarsBody { calendars: office.calendars.into_iter().map(body).collect(), available }))
 }
@@ -383,7 +427,7 @@ pub(super) async fn create(
     });
     let calendar = api.store.write(Lane::Caller, add).await?;
     api.mirrors.wake();
-    Ok((StatusCode::CREATED, Json(CalendarBody::new(calendar, 0))).into_response())
+    Ok((StatusCode::CREATED, Json(CalendarBody::new(calendar, 0, &[]))).into_response())
 }
 
 fn taken(error: store::Error) -> Problem {
@@ -438,7 +482,7 @@ pub(super) async fn change(
     let asked = api.questions(business).await?.get(&calendar.id).copied().unwrap_or_default();
     // It may want to be watched now, or not any more.
     api.mirrors.wake();
-    Ok(Json(CalendarBody::new(calendar, asked)))
+    Ok(Json(CalendarBody::new(calendar, asked, &[])))
 }
 
 /// Bookings go only where they can be written.

@@ -52,6 +52,8 @@ pub struct Mirror {
     pub coverage: Option<Interval>,
     /// Items that could only be read in part.
     pub odd_events: i64,
+    /// Series that are not mirrored in full.
+    pub limited_series: i64,
     /// Items read by the full sync under way, or by the last one.
     pub synced_events: i64,
     /// A push came that no pass has answered yet.
@@ -97,6 +99,7 @@ impl Mirror {
             as_of: None,
             coverage: None,
             odd_events: 0,
+            limited_series: 0,
             synced_events: 0,
             pushed: false,
             due_at: DateTime::UNIX_EPOCH,
@@ -144,6 +147,7 @@ pub(super) struct Row {
     covered_from: Option<i64>,
     covered_to: Option<i64>,
     odd_events: i64,
+    limited_series: i64,
     synced_events: i64,
     dirty: i64,
     seen: i64,
@@ -177,6 +181,9 @@ macro_rules! select {
                     c.resource_id, c.blocks, c.target, c.version, c.generation, c.sync_token, c.as_of, c.covered_from,
                     c.covered_to, c.odd_events, c.synced_events, c.dirty, c.seen, c.due_at, c.failures, c.last_error,
                     c.watchable, c.listed, c.hidden, c.refusals, c.lost_at, c.unannounced, c.unannounced_at, c.period_us,
+                    (SELECT COUNT(*) FROM limited_series l
+                      WHERE l.business_id = c.business_id AND l.calendar_id = c.id
+                        AND l.generation = c.generation) AS limited_series,
                     (SELECT MAX(w.expires_at) FROM channel w
                       WHERE w.business_id = c.business_id AND w.calendar_id = c.id AND w.state = 'live') AS watched_until,
                     (SELECT a.status FROM account a
@@ -195,14 +202,25 @@ const ASSIGN: Sql = Sql::same(
             watch_due_at = CASE WHEN blocks = 0 AND target = 0 THEN $6 ELSE watch_due_at END
       WHERE business_id = $1 AND id = $2",
 );
-/// One more push does not bring a pass forward that waits for a quota because of an earlier one.
-const WAKE: Sql = Sql::same(
+/// Whether a pass that has not begun is owed already: now, or when a quota that an earlier push waits for has room.
+macro_rules! is_awake {
+    () => {
+        "dirty > CASE WHEN lease_until > $4 THEN leased_dirty ELSE seen END
+         AND (due_at <= $3 OR (pushed_at IS NOT NULL AND failures = 0 AND last_error IS NOT NULL))"
+    };
+}
+/// Not where a pass is owed already. One more push does not bring a pass forward that waits for a quota.
+const WAKE: Sql = Sql::same(concat!(
     "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), unannounced = 0,
             unannounced_at = NULL, watch_failures = 0,
             due_at = CASE WHEN pushed_at IS NOT NULL AND failures = 0 AND last_error IS NOT NULL AND due_at > $3
                           THEN due_at ELSE $3 END
-      WHERE business_id = $1 AND id = $2",
-);
+      WHERE business_id = $1 AND id = $2 AND NOT (",
+    is_awake!(),
+    ")"
+));
+const AWAKE: Sql =
+    Sql::same(concat!("SELECT COUNT(*) FROM calendar WHERE business_id = $1 AND id = $2 AND ", is_awake!()));
 /// An account that was connected anew: its calendars are looked at, and watched anew, at once.
 const WAKE_ACCOUNT: Sql = Sql::same(
     "UPDATE calendar SET due_at = $3, watch_due_at = $3, failures = 0 WHERE business_id = $1 AND account_id = $2",
@@ -218,6 +236,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("SELECT", SELECT),
     ("ASSIGN", ASSIGN),
     ("WAKE", WAKE),
+    ("AWAKE", AWAKE),
     ("WAKE_ACCOUNT", WAKE_ACCOUNT),
     ("LOOK", LOOK),
 ];
@@ -252,6 +271,7 @@ impl Tx {
                 as_of: time("as_of", row.as_of)?,
                 coverage: from.zip(to).and_then(|(from, to)| Interval::new(from, to)),
                 odd_events: row.odd_events,
+                limited_series: row.limited_series,
                 synced_events: row.synced_events,
                 pushed: row.dirty > row.seen,
                 due_at: instant(T, "due_at", row.due_at)?,
@@ -360,9 +380,17 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that Google pushed: a pass over the calendar is owed, now. Any number of such wishes before it begins are one.
+    /// Notes that Google pushed: a pass over the calendar is owed, now. Any number of such wishes before it begins are one,
+    /// and only the first of them writes. Returns whether it did.
     pub async fn wake_calendar(&mut self, business: BusinessId, id: CalendarId) -> Result<bool> {
-        let now = micros(self.now());
-        Ok(execute!(self, WAKE, business.to_string(), id.to_string(), now)? > 0)
+        let (now, lease_now) = (micros(self.now()), micros(self.lease_time().await?));
+        Ok(execute!(self, WAKE, business.to_string(), id.to_string(), now, lease_now)? > 0)
+    }
+
+    /// Whether a pass that has not begun is owed already, now: [`Tx::wake_calendar`] would change nothing.
+    pub async fn is_awake(&mut self, business: BusinessId, id: CalendarId) -> Result<bool> {
+        let (now, lease_now) = (micros(self.now()), micros(self.lease_time().await?));
+        let (owed,): (i64,) = fetch!(fetch_one, self, AWAKE, business.to_string(), id.to_string(), now, lease_now)?;
+        Ok(owed > 0)
     }
 }

@@ -1,6 +1,6 @@
 //! The mirror's rows: events as Google gave them, and the busy slots that they expand to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     Result, Sql, Tx,
@@ -47,6 +47,8 @@ pub struct BusySlot {
 }
 
 const T: &str = "event";
+/// Slots of a series that are removed one by one. Of more than these all are, and written anew.
+const SINGLY_MAX: usize = 32;
 const INTO_EVENT: &str =
     "INSERT INTO event (business_id, calendar_id, generation, event_id, series_id, recurs, etag, facts, title)";
 const EVENT_CHANGED: &str = "ON CONFLICT (business_id, calendar_id, generation, event_id) DO UPDATE
@@ -93,6 +95,15 @@ const DELETE_SERIES: Sql = Sql::same(
 const FREE_SERIES: Sql = Sql::same(
     "DELETE FROM busy_slot WHERE business_id = $1 AND calendar_id = $2 AND generation = $3 AND series_id = $4",
 );
+const SLOTS: Sql = Sql::same(
+    "SELECT start_at, end_at, event_id FROM busy_slot
+      WHERE business_id = $1 AND calendar_id = $2 AND generation = $3 AND series_id = $4",
+);
+const FREE_SLOT: Sql = Sql::same(
+    "DELETE FROM busy_slot
+      WHERE business_id = $1 AND calendar_id = $2 AND generation = $3 AND start_at = $4 AND end_at = $5
+        AND event_id = $6",
+);
 const PURGE_EVENTS: Sql = Sql::same(
     "DELETE FROM event WHERE (business_id, calendar_id, generation, event_id) IN (
         SELECT business_id, calendar_id, generation, event_id FROM event
@@ -113,6 +124,8 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("DELETE", DELETE),
     ("DELETE_SERIES", DELETE_SERIES),
     ("FREE_SERIES", FREE_SERIES),
+    ("SLOTS", SLOTS),
+    ("FREE_SLOT", FREE_SLOT),
     ("PURGE_EVENTS", PURGE_EVENTS),
     ("PURGE_BUSY", PURGE_BUSY),
 ];
@@ -313,6 +326,25 @@ impl Tx {
         execute!(self, FREE_SERIES, of.business.to_string(), of.calendar.to_string(), of.number, series_id)
     }
 
+    /// Makes `slots` all that a series, or a single event, has. Only what differs is written.
+    pub async fn replace_slots(&mut self, of: Generation, series_id: &str, slots: &[BusySlot]) -> Result<()> {
+        let (business, calendar) = (of.business.to_string(), of.calendar.to_string());
+        let had: Vec<(i64, i64, String)> = fetch!(fetch_all, self, SLOTS, &business, &calendar, of.number, series_id)?;
+        let key = |slot: &BusySlot| (micros(slot.interval.start()), micros(slot.interval.end()), slot.event_id.clone());
+        let wanted: HashSet<(i64, i64, String)> = slots.iter().map(key).collect();
+        let gone: Vec<&(i64, i64, String)> = had.iter().filter(|slot| !wanted.contains(*slot)).collect();
+        if gone.len() > SINGLY_MAX {
+            self.free_series(of, series_id).await?;
+            return self.put_busy(of, slots).await;
+        }
+        for (start, end, event_id) in gone {
+            execute!(self, FREE_SLOT, &business, &calendar, of.number, start, end, event_id)?;
+        }
+        let had: HashSet<(i64, i64, String)> = had.into_iter().collect();
+        let added: Vec<BusySlot> = slots.iter().filter(|slot| !had.contains(&key(slot))).cloned().collect();
+        if added.is_empty() { Ok(()) } else { self.put_busy(of, &added).await }
+    }
+
     /// Removes up to `limit` rows of each kind that belong to generations before `keep` and are not served; a later one is
     /// being staged. Returns how many were removed.
     pub async fn purge_generations(&mut self, keep: Generation, limit: usize) -> Result<u64> {
@@ -320,6 +352,7 @@ impl Tx {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let events = execute!(self, PURGE_EVENTS, &business, &calendar, keep.number, limit)?;
         let slots = execute!(self, PURGE_BUSY, &business, &calendar, keep.number, limit)?;
-        Ok(events + slots)
+        let limited = execute!(self, super::limited::PURGE, &business, &calendar, keep.number)?;
+        Ok(events + slots + limited)
     }
 }

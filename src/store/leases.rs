@@ -77,7 +77,8 @@ pub struct Failed {
 const T: &str = "calendar";
 /// Takes one calendar, due or not.
 const CLAIM_ONE: Sql = Sql::same(
-    "UPDATE calendar SET lease_until = $4, fence = fence + 1 WHERE business_id = $1 AND id = $2 AND lease_until <= $3
+    "UPDATE calendar SET lease_until = $4, fence = fence + 1, leased_dirty = dirty
+      WHERE business_id = $1 AND id = $2 AND lease_until <= $3
      RETURNING business_id, id, account_id, fence, dirty, pushed_at, asked_at",
 );
 /// Gives a calendar back without having looked at Google.

@@ -26,6 +26,7 @@ pub mod events;
 pub mod follow;
 pub mod idempotency;
 pub mod leases;
+pub mod limited;
 mod log;
 pub mod oauth_states;
 pub mod outbox;
@@ -163,6 +164,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     follow::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
+    limited::STATEMENTS,
     oauth_states::STATEMENTS,
     outbox::STATEMENTS,
     quota::STATEMENTS,

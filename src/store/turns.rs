@@ -61,7 +61,7 @@ macro_rules! queue {
 }
 const CLAIM: Sql = Sql {
     sqlite: concat!(
-        "UPDATE calendar SET lease_until = $2, fence = fence + 1
+        "UPDATE calendar SET lease_until = $2, fence = fence + 1, leased_dirty = dirty
           WHERE rowid IN (SELECT q.row FROM (",
         queue!(sqlite),
         ") q WHERE q.urgency = 0 OR q.turn <= $6
@@ -70,7 +70,7 @@ const CLAIM: Sql = Sql {
     ),
     // SKIP LOCKED: two nodes never claim the same row and never wait for each other.
     postgres: concat!(
-        "UPDATE calendar SET lease_until = $2, fence = fence + 1
+        "UPDATE calendar SET lease_until = $2, fence = fence + 1, leased_dirty = dirty
           WHERE (business_id, id) IN (
                 SELECT c.business_id, c.id FROM calendar c
                   JOIN (",

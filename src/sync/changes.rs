@@ -9,7 +9,7 @@ use crate::{
         Event, EventKind, EventStatus, Interval,
         expand::{Limits, expand_series, has_place_for, single_interval},
     },
-    store::events::BusySlot,
+    store::{events::BusySlot, limited::Limited},
 };
 
 /// The busy slots of a group of events, and what went wrong on the way.
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Slots {
     pub(super) busy: Vec<BusySlot>,
     /// Series whose rules could not be read in full, or were cut short.
-    pub(super) odd: i64,
+    pub(super) limited: BTreeMap<String, Limited>,
 }
 
 /// The longest of `slots`, in microseconds.
@@ -41,7 +41,12 @@ pub(super) fn expand(rows: &[Event], zone: Tz, window: Interval, into: &mut Slot
         let exceptions: Vec<Event> =
             rows.iter().filter(|event| matches!(event.kind, EventKind::Exception { .. })).cloned().collect();
         let expansion = expand_series(master, &exceptions, zone, window, &Limits::default());
-        into.odd += i64::from(expansion.truncated || expansion.odd.is_some());
+        let limited = match (expansion.odd, expansion.truncated) {
+            (Some(_), _) => Some(Limited::Odd),
+            (None, true) => Some(Limited::Truncated),
+            (None, false) => None,
+        };
+        into.limited.extend(limited.map(|why| (master.id.clone(), why)));
         into.busy.extend(expansion.busy.into_iter().map(|occurrence| BusySlot {
             interval: occurrence.interval,
             event_id: occurrence.event_id,
@@ -200,6 +205,38 @@ mod tests {
         let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);
         let groups = Groups::apply(stored, &[event("m", EventKind::Single, 12)], Tz::UTC);
         assert_eq!(starts(&groups.series["m"]), [12]);
+    }
+
+    /// Applies each of `changes` in a pass of its own.
+    fn one_by_one(mut stored: BTreeMap<String, Vec<Event>>, changes: &[&Event]) -> Vec<i64> {
+        for change in changes {
+            let touched = stored.iter().filter(|(id, _)| *id == change.series_id());
+            let touched = touched.map(|(id, rows)| (id.clone(), rows.clone())).collect();
+            stored.extend(Groups::apply(touched, &[(*change).clone()], Tz::UTC).series);
+        }
+        let mut hours: Vec<i64> = stored.values().flat_map(|rows| starts(rows)).collect();
+        hours.sort_unstable();
+        hours
+    }
+
+    #[test]
+    fn this_and_following_comes_out_alike_in_any_order_of_arrival() {
+        let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_2", "m", 57, 60)])]);
+        let mut shorter = daily("m");
+        shorter.kind = EventKind::Master { recurrence: vec!["RRULE:FREQ=DAILY;COUNT=1".into()] };
+        let mut rest = event("r", EventKind::Master { recurrence: vec!["RRULE:FREQ=DAILY;COUNT=2".into()] }, 34);
+        rest.times = Some((at(34), at(35)));
+        let exception = moved("r_1", "r", 58, 62);
+        let expected = [9, 34, 62];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let changes = order.map(|place| [&shorter, &rest, &exception][place]);
+            assert_eq!(one_by_one(stored.clone(), &changes), expected, "{order:?}");
+            let all: Vec<Event> = changes.iter().map(|change| (*change).clone()).collect();
+            let groups = Groups::apply(stored.clone(), &all, Tz::UTC);
+            let mut hours: Vec<i64> = groups.series.values().flat_map(|rows| starts(rows)).collect();
+            hours.sort_unstable();
+            assert_eq!(hours, expected, "at once, {order:?}");
+        }
     }
 
     #[test]

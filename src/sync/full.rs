@@ -3,14 +3,14 @@
 //! Rows are staged beside the served ones in short transactions, under the fence of this pass as their generation. One
 //! short transaction at the end switches to them together with the token, so no reader ever sees an empty or half mirror.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     Mirrors,
     changes::{Slots, expand, is_tombstone, longest_us, single},
     incremental::mirrored,
     own::{OwnEvent, own_slots, split_own},
-    pass::{Heading, PAGES_MAX, Pass, PassError, Report, Silence},
+    pass::{Heading, PAGES_MAX, Pass, PassError, Report, Silence, tell_limited},
 };
 use crate::{
     domain::{Event, EventKind},
@@ -18,6 +18,7 @@ use crate::{
     store::{
         self, Lane,
         events::{BusySlot, Generation, MirroredEvent},
+        limited::Limited,
     },
 };
 
@@ -32,6 +33,8 @@ const SORTED_ROWS: usize = 20_000;
 struct Seen {
     items: usize,
     odd: i64,
+    /// Series that are not mirrored in full.
+    limited: i64,
     longest_us: i64,
     /// Ids of slotd's own events.
     listed: HashSet<String>,
@@ -74,6 +77,7 @@ impl Mirrors {
             })
         });
         self.store.write(Lane::Background, switch).await?;
+        tell_limited(pass, seen.limited);
         self.settled(pass);
         self.purge(staged).await?;
         Ok(Report { kind: "full", items: seen.items, dead_channel: false })
@@ -209,7 +213,7 @@ impl Mirrors {
                     }
                 }
             }
-            seen.odd += slots.odd;
+            seen.limited += self.stage_limited(pass, staged, slots.limited).await?;
             self.stage(pass, staged, masters, Vec::new(), seen).await?;
             let mut busy = slots.busy;
             while !busy.is_empty() {
@@ -222,6 +226,30 @@ impl Mirrors {
             }
             after = last;
         }
+    }
+
+    /// Notes which staged series are not mirrored in full. Returns how many they are.
+    async fn stage_limited(
+        &self,
+        pass: &Pass,
+        staged: Generation,
+        limited: BTreeMap<String, Limited>,
+    ) -> Result<i64, PassError> {
+        let count = i64::try_from(limited.len()).unwrap_or(i64::MAX);
+        if count > 0 {
+            let (lease, length) = (pass.lease, self.lease());
+            let write = store::work::<(), store::Error, _>(move |tx| {
+                Box::pin(async move {
+                    tx.keep_lease(&lease, length, 0).await?;
+                    for (id, why) in &limited {
+                        tx.limit_series(staged, id, Some(*why)).await?;
+                    }
+                    Ok(())
+                })
+            });
+            self.store.write(Lane::Background, write).await?;
+        }
+        Ok(count)
     }
 
     /// Writes the busy slots of slotd's own events, as their bookings are now.

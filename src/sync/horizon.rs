@@ -7,12 +7,7 @@ use super::{
 };
 use crate::{
     domain::{BusinessId, CalendarId, Event, Interval},
-    store::{
-        self, Lane,
-        calendars::Calendar,
-        events::{BusySlot, Generation},
-        leases::Lease,
-    },
+    store::{self, Lane, calendars::Calendar, events::Generation, leases::Lease},
 };
 
 /// Calendars moved in one go.
@@ -106,7 +101,7 @@ impl Mirrors {
                     slots.busy.extend(theirs.filter_map(|event| single(event, calendar.time_zone, added)));
                 }
                 longest = longest.max(longest_us(&slots.busy));
-                self.add(lease, served, slots.busy).await?;
+                self.add(lease, served, slots).await?;
                 if !more {
                     break;
                 }
@@ -116,8 +111,21 @@ impl Mirrors {
         Ok(longest)
     }
 
-    async fn add(&self, lease: &Lease, served: Generation, slots: Vec<BusySlot>) -> store::Result<()> {
-        for chunk in slots.chunks(self.rows_max() * 2) {
+    async fn add(&self, lease: &Lease, served: Generation, slots: Slots) -> store::Result<()> {
+        if !slots.limited.is_empty() {
+            let (lease, length, limited) = (*lease, self.lease(), slots.limited);
+            let write = store::work::<(), store::Error, _>(move |tx| {
+                Box::pin(async move {
+                    tx.keep_lease(&lease, length, 0).await?;
+                    for (id, why) in &limited {
+                        tx.limit_series(served, id, Some(*why)).await?;
+                    }
+                    Ok(())
+                })
+            });
+            self.store.write(Lane::Background, write).await?;
+        }
+        for chunk in slots.busy.chunks(self.rows_max() * 2) {
             let (chunk, lease, length) = (chunk.to_vec(), *lease, self.lease());
             let write = store::work::<(), store::Error, _>(move |tx| {
                 Box::pin(async move {

@@ -8,12 +8,15 @@ use super::{
     Mirrors,
     changes::{Groups, Slots, expand, is_tombstone, longest_us, missing_masters},
     own::{OwnEvent, own_slots, split_own},
-    pass::{Heading, PAGES_MAX, Pass, PassError, Report},
+    pass::{Heading, PAGES_MAX, Pass, PassError, Report, tell_limited},
 };
 use crate::{
     domain::Event,
     google::{self, AccountKey, EventsQuery, Google, Item},
-    store::{self, Lane, events::MirroredEvent},
+    store::{
+        self, Lane,
+        events::{BusySlot, MirroredEvent},
+    },
 };
 
 /// Most items that one transaction applies. More are staged like a first sync.
@@ -56,7 +59,6 @@ impl Mirrors {
         if slots.busy.len() > SLOTS_MAX {
             return Err(PassError::TooMuch);
         }
-        finished.odd_events += slots.odd;
         self.follow_owner(pass, &own).await?;
 
         let (lease, served, length) = (pass.lease, pass.served(), self.lease());
@@ -65,7 +67,7 @@ impl Mirrors {
             mirrored.into_iter().chain(masters).filter(|event| !groups.deleted.contains(&event.event.id)).collect();
         let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
         let own_rows: Vec<MirroredEvent> = own.iter().map(OwnEvent::row).collect();
-        let apply = store::work::<(), store::Error, _>(move |tx| {
+        let apply = store::work::<i64, store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, 0).await?;
                 slots.busy.extend(own_slots(tx, &own, zone, finished.coverage).await?);
@@ -81,14 +83,21 @@ impl Mirrors {
                 }
                 tx.put_events(served, &kept).await?;
                 tx.put_events(served, &own_rows).await?;
-                for id in groups.series.keys().chain(&own_ids) {
-                    tx.free_series(served, id).await?;
+                let mut of_series: BTreeMap<String, Vec<BusySlot>> = BTreeMap::new();
+                for slot in slots.busy {
+                    of_series.entry(slot.series_id.clone()).or_default().push(slot);
                 }
-                tx.put_busy(served, &slots.busy).await?;
-                tx.finish_pass(&lease, &finished).await
+                // One moved instance of a long series costs its own two slots, not the series'.
+                for id in groups.series.keys().chain(&own_ids) {
+                    tx.replace_slots(served, id, &of_series.remove(id).unwrap_or_default()).await?;
+                    tx.limit_series(served, id, slots.limited.get(id).copied()).await?;
+                }
+                tx.finish_pass(&lease, &finished).await?;
+                tx.count_limited(served).await
             })
         });
-        self.store.write(Lane::Background, apply).await?;
+        let limited = self.store.write(Lane::Background, apply).await?;
+        tell_limited(pass, limited);
         self.settled(pass);
         Ok(Report { kind: "incremental", items: count, dead_channel: silence.dead })
     }

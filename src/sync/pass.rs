@@ -90,6 +90,13 @@ impl Heading {
     }
 }
 
+/// Says once when the first series of a calendar cannot be mirrored in full; which they are the status tells.
+pub(super) fn tell_limited(pass: &Pass, now: i64) {
+    if now > 0 && pass.calendar.mirror.limited_series == 0 {
+        tracing::warn!(calendar = %pass.calendar.id, series = now, "some series cannot be mirrored in full");
+    }
+}
+
 /// Pages that a pass follows at most; more is a loop.
 pub(super) const PAGES_MAX: usize = 10_000;
 /// The first wait after a failure; it doubles up to [`BACKOFF_MAX`].

@@ -30,7 +30,7 @@ pub enum PushOutcome {
     Accepted,
     /// The first push of a channel: it works.
     Hello,
-    /// Nobody knows the channel, or the token is not its.
+    /// Nobody knows the channel, it has ended, or the token or resource is not its.
     Unknown,
 }
 
@@ -60,10 +60,16 @@ impl Mirrors {
 
     async fn judge_push(&self, push: Push<'_>) -> store::Result<PushOutcome> {
         let Ok(id) = push.channel.parse::<ChannelId>() else { return Ok(PushOutcome::Unknown) };
-        let read = store::work::<_, store::Error, _>(move |tx| Box::pin(async move { tx.channel(id).await }));
-        // Looked up without writing, so that forged pushes cost a read.
-        let Some(channel) = self.store.read(read).await? else { return Ok(PushOutcome::Unknown) };
-        if !equal(&sha256(push.token.as_bytes()), &channel.token_hash) {
+        // Looked up without writing: forged pushes cost a read, and so do those about a calendar that is due already.
+        let read = store::work::<Option<(Channel, bool)>, store::Error, _>(move |tx| {
+            Box::pin(async move {
+                let Some(channel) = tx.channel(id).await? else { return Ok(None) };
+                let awake = tx.is_awake(channel.business, channel.calendar).await?;
+                Ok(Some((channel, awake)))
+            })
+        });
+        let Some((channel, awake)) = self.store.read(read).await? else { return Ok(PushOutcome::Unknown) };
+        if !equal(&sha256(push.token.as_bytes()), &channel.token_hash) || !self.may_push(&channel, &push) {
             return Ok(PushOutcome::Unknown);
         }
         if channel.google_resource_id.is_none() && (1..=RESOURCE_MAX).contains(&push.resource.len()) {
@@ -71,6 +77,10 @@ impl Mirrors {
         }
         if push.state == "sync" {
             return Ok(PushOutcome::Hello);
+        }
+        if awake {
+            self.wake.notify_one();
+            return Ok(PushOutcome::Accepted);
         }
         let wake = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move { tx.wake_calendar(channel.business, channel.calendar).await })
@@ -88,5 +98,11 @@ impl Mirrors {
         self.store.write(Lane::Caller, keep).await?;
         self.watch.notify_one();
         Ok(())
+    }
+
+    /// Whether the channel still lives, and the push names what it watches. That is unknown until Google has answered.
+    fn may_push(&self, channel: &Channel, push: &Push<'_>) -> bool {
+        let watched = channel.google_resource_id.as_deref();
+        channel.expires_at > self.clock.now() && watched.is_none_or(|resource| resource == push.resource)
     }
 }

@@ -34,6 +34,8 @@ pub const SYNC_PASS_DURATION: &str = "slotd_sync_pass_duration_seconds";
 pub const SYNC_ITEMS: &str = "slotd_sync_items_total";
 /// Events that could not be understood and were set aside.
 pub const SYNC_ODD_EVENTS: &str = "slotd_sync_odd_events_total";
+/// Series that are not mirrored in full.
+pub const SYNC_LIMITED_SERIES: &str = "slotd_sync_limited_series";
 /// Age of the stalest mirror that somebody relies on.
 pub const SYNC_FRESHNESS_AGE: &str = "slotd_sync_freshness_age_seconds";
 /// Calendars that Google does not show any more, though their accounts are connected.
@@ -111,6 +113,7 @@ pub const DEFINITIONS: &[Definition] = &[
     define(SYNC_PASS_DURATION, Kind::Histogram, Unit::Seconds, "Time of one look at one calendar"),
     define(SYNC_ITEMS, Kind::Counter, Unit::Count, "Changed events received"),
     define(SYNC_ODD_EVENTS, Kind::Counter, Unit::Count, "Events that could not be understood and were set aside"),
+    define(SYNC_LIMITED_SERIES, Kind::Gauge, Unit::Count, "Series that are not mirrored in full"),
     define(SYNC_FRESHNESS_AGE, Kind::Gauge, Unit::Seconds, "Age of the stalest mirror that somebody relies on"),
     define(SYNC_LOST, Kind::Gauge, Unit::Count, "Calendars that Google does not show any more"),
     define(SYNC_ASKED, Kind::Gauge, Unit::Count, "Bookings that wait for an owner's word on their lost events"),
@@ -278,6 +281,12 @@ impl Metrics {
     /// Events that were set aside.
     pub fn odd_events(&self, events: u64) {
         self.count(SYNC_ODD_EVENTS, &[], events);
+    }
+
+    /// Series that are not mirrored in full.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 series")]
+    pub fn limited_series(&self, series: u64) {
+        self.set(SYNC_LIMITED_SERIES, &[], series as f64);
     }
 
     /// How old the stalest mirror is.

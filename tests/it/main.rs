@@ -5,6 +5,7 @@ mod binary;
 mod daemon;
 mod dashboard;
 mod dependencies;
+mod expander;
 mod floors;
 mod harness;
 mod judges;

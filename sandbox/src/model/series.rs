@@ -20,8 +20,8 @@ const INSTANCES_MAX: usize = 20_000;
 pub(crate) struct Series {
     first: When,
     rules: Vec<RRuleSet>,
-    /// `false` when an `UNTIL` lies before the start: then there is no instance at all, not even the first.
-    starts: bool,
+    /// Rules whose `UNTIL` lies before the start. When there are no others, there is not even the first instance.
+    over: usize,
     extra: Vec<DateTime<Utc>>,
     excluding_rules: Vec<RRuleSet>,
     excluded: HashSet<DateTime<Utc>>,
@@ -41,7 +41,7 @@ impl Series {
         let mut series = Self {
             first,
             rules: Vec::new(),
-            starts: true,
+            over: 0,
             extra: Vec::new(),
             excluding_rules: Vec::new(),
             excluded: HashSet::new(),
@@ -69,7 +69,7 @@ impl Series {
         match name.as_str() {
             "RRULE" => match self.rule(value)? {
                 Some(rule) => self.rules.push(rule),
-                None => self.starts = false,
+                None => self.over += 1,
             },
             "EXRULE" => self.excluding_rules.extend(self.rule(value)?),
             "RDATE" => {
@@ -175,35 +175,38 @@ impl Series {
     }
 
     fn expand(&self, until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        if !self.starts {
-            return Vec::new();
+        let zone = self.zone();
+        let mut walls: BTreeSet<NaiveDateTime> =
+            self.rules.iter().flat_map(|rule| self.occurrences(rule, until)).collect();
+        if self.over == 0 || !self.rules.is_empty() {
+            // The first instance is one even where the rule does not hit it (RFC 5545 §3.8.5.3).
+            walls.insert(self.wall_start());
         }
-        let mut starts: BTreeSet<DateTime<Utc>> = self.extra.iter().copied().filter(|at| *at <= until).collect();
-        // The first instance is one even where the rule does not hit it (RFC 5545 §3.8.5.3).
-        starts.insert(localize(self.wall_start(), self.zone()));
-        starts.extend(self.rules.iter().flat_map(|rule| self.occurrences(rule, until)));
         for rule in &self.excluding_rules {
-            for at in self.occurrences(rule, until) {
-                starts.remove(&at);
+            for wall in self.occurrences(rule, until) {
+                walls.remove(&wall);
             }
         }
-        let zone = self.zone();
+        let mut starts: BTreeSet<DateTime<Utc>> = walls.into_iter().map(|wall| self.instant(wall)).collect();
+        starts.extend(&self.extra);
         let excluded = |at: &DateTime<Utc>| {
             self.excluded.contains(at) || self.excluded_days.contains(&at.with_timezone(&zone).date_naive())
         };
         starts.into_iter().filter(|at| *at <= until && !excluded(at)).take(INSTANCES_MAX).collect()
     }
 
-    fn occurrences<'a>(
-        &self,
-        rule: &'a RRuleSet,
-        until: DateTime<Utc>,
-    ) -> impl Iterator<Item = DateTime<Utc>> + use<'a> {
-        let zone = self.zone();
-        rule.into_iter()
-            .take(INSTANCES_MAX)
-            .map(move |wall| localize(wall.naive_utc(), zone))
-            .take_while(move |at| *at <= until)
+    /// The wall-clock times that a rule gives up to about `until`.
+    fn occurrences(&self, rule: &RRuleSet, until: DateTime<Utc>) -> impl Iterator<Item = NaiveDateTime> {
+        let last = until.with_timezone(&self.zone()).naive_local();
+        rule.into_iter().take(INSTANCES_MAX).map(|wall| wall.naive_utc()).take_while(move |wall| *wall <= last)
+    }
+
+    /// The first instance is known as an instant: of a time that the clock shows twice it may be the second.
+    fn instant(&self, wall: NaiveDateTime) -> DateTime<Utc> {
+        match self.first {
+            When::At { at, .. } if wall == self.wall_start() => at,
+            When::Day(_) | When::At { .. } => localize(wall, self.zone()),
+        }
     }
 }
 

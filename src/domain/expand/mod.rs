@@ -11,6 +11,9 @@ use super::{
     zone::{day_start, local_to_utc, utc_to_local},
 };
 
+/// Occurrences in one window from which on a series that was cut short is taken to fill it.
+const DENSE_MIN: usize = 1_000;
+
 /// One busy stretch and the event that causes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Occurrence {
@@ -27,6 +30,9 @@ pub struct Expansion {
     pub busy: Vec<Occurrence>,
     /// A limit was reached: there may be more.
     pub truncated: bool,
+    /// Days and times that were examined, at most twice [`Limits::steps_max`]: once for what repeats, and once for what
+    /// EXRULE takes away.
+    pub steps: u32,
     /// Why some of the rules could not be read; then `busy` holds what could be.
     pub odd: Option<String>,
 }
@@ -68,9 +74,9 @@ pub fn expand_series(
             }
             (EventKind::Master { .. } | EventKind::Single | EventKind::Exception { .. }, _) => Members::default(),
         };
-        let slots = set.intervals.into_iter();
+        let slots = rest_counts_as_busy(set.intervals, set.cut, window).into_iter();
         expansion.busy.extend(slots.map(|interval| Occurrence { interval, event_id: master.id.clone() }));
-        expansion.truncated = set.truncated;
+        (expansion.truncated, expansion.steps) = (set.truncated, set.steps);
         expansion.odd = set.odd;
     }
     let blocking = exceptions.iter().filter(|exception| exception.blocks());
@@ -80,6 +86,22 @@ pub fn expand_series(
     }));
     expansion.busy.sort_unstable();
     expansion
+}
+
+/// Where a series was cut short with very many occurrences, the rest of the window counts as busy: nobody is told that
+/// it is free. A day long each, so that no slot is longer than people's.
+///
+/// So many leave no room between them anyway. A series that gave few before its steps were used up is reported, and no
+/// more: one strange invitation must not close a business.
+fn rest_counts_as_busy(mut intervals: Vec<Interval>, cut: Option<DateTime<Utc>>, window: Interval) -> Vec<Interval> {
+    let Some(cut) = cut.filter(|_| intervals.len() >= DENSE_MIN) else { return intervals };
+    let mut from = cut.max(window.start());
+    while from < window.end() {
+        let to = from.checked_add_signed(TimeDelta::days(1)).unwrap_or(window.end()).min(window.end());
+        intervals.extend(Interval::new(from, to));
+        from = to;
+    }
+    intervals
 }
 
 /// Whether `master` still has an occurrence where `exception` stands in for one. When the rules cannot be worked out, it

@@ -71,6 +71,10 @@ pub(super) struct Members {
     pub(super) intervals: Vec<Interval>,
     /// A limit was reached: there may be more.
     pub(super) truncated: bool,
+    /// From when on members may be missing because of a limit.
+    pub(super) cut: Option<DateTime<Utc>>,
+    /// Days and times that were examined.
+    pub(super) steps: u32,
     /// Why some of the lines could not be read.
     pub(super) odd: Option<String>,
 }
@@ -128,9 +132,10 @@ pub(super) fn members(
     };
     let (rules, except) = (read(&lines.rules), read(&lines.except_rules));
 
-    let mut budget = Budget { steps: limits.steps_max, starts: limits.occurrences_max, exhausted: false };
-    // What the clock shows may go back by the length of a fold between two instants.
-    let slack = if first.all_day { TimeDelta::days(1) } else { TimeDelta::hours(3) };
+    let mut budget = Budget::new(limits.steps_max, limits.occurrences_max);
+    // What the clock shows may go back by the length of a fold between two instants, and a skipped time lies later by
+    // the length of its gap: Samoa left out a whole day.
+    let slack = TimeDelta::hours(27);
     let earliest = window.start().checked_sub_signed(first.length + slack).unwrap_or(DateTime::<Utc>::MIN_UTC);
     let latest = window.end().checked_add_signed(slack).unwrap_or(DateTime::<Utc>::MAX_UTC);
     let (from, to) = (utc_to_local(earliest, first.zone), utc_to_local(latest, first.zone));
@@ -143,14 +148,15 @@ pub(super) fn members(
     for rule in &rules {
         rule.starts(from, to, &mut budget, &mut starts);
     }
+    let mut steps = limits.steps_max - budget.steps;
     if !except.is_empty() {
         let mut excepted = Vec::new();
         // The budget of what is taken away stands apart: running out of it errs on the side of busy.
-        let mut budget_of_exceptions =
-            Budget { steps: limits.steps_max, starts: limits.occurrences_max, exhausted: false };
+        let mut budget_of_exceptions = Budget::new(limits.steps_max, limits.occurrences_max);
         for rule in &except {
             rule.starts(from, to, &mut budget_of_exceptions, &mut excepted);
         }
+        steps = steps.saturating_add(limits.steps_max - budget_of_exceptions.steps);
         budget.exhausted |= budget_of_exceptions.exhausted;
         let excepted: HashSet<NaiveDateTime> = excepted.into_iter().collect();
         starts.retain(|start| !excepted.contains(start));
@@ -168,12 +174,15 @@ pub(super) fn members(
     members.reverse();
     members.dedup_by_key(|member| member.interval.start());
     members.reverse();
+    let mut cut = budget.cut.map(|cut| local_to_utc(cut, first.zone));
     if members.len() > limits.occurrences_max {
-        members.truncate(limits.occurrences_max);
+        let left_out = members.split_off(limits.occurrences_max);
         budget.exhausted = true;
+        let missing_from = left_out[0].interval.start();
+        cut = Some(cut.map_or(missing_from, |cut| cut.min(missing_from)));
     }
     let intervals = members.into_iter().map(|member| member.interval).collect();
-    Members { intervals, truncated: budget.exhausted, odd }
+    Members { intervals, truncated: budget.exhausted, cut, steps, odd }
 }
 
 /// What EXDATE and exceptions take out: starts, or all that starts on a day.

@@ -4,13 +4,15 @@
 //! and one call of it may examine 100,000 periods, which no caller can stop. Here every examined day is paid for from a
 //! [`Budget`], and a rule without COUNT begins next to the asked window.
 
-use std::str::FromStr;
+use std::{collections::HashSet, str::FromStr};
 
 use chrono::{Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use rrule::{Frequency, NWeekday, RRule, Unvalidated};
 
 /// Longer rules than this are not read.
 const RULE_BYTES_MAX: usize = 2_048;
+/// Values that one day is compared with for the price of one step; more than any rule that people make.
+const VALUES_PER_STEP: usize = 40;
 
 /// How much work may still be done.
 #[derive(Debug)]
@@ -21,9 +23,19 @@ pub(super) struct Budget {
     pub(super) starts: usize,
     /// Something was left out because one of them ran out.
     pub(super) exhausted: bool,
+    /// From when on starts may be missing. The earliest, when several rules were cut short.
+    pub(super) cut: Option<NaiveDateTime>,
 }
 
 impl Budget {
+    pub(super) const fn new(steps: u32, starts: usize) -> Self {
+        Self { steps, starts, exhausted: false, cut: None }
+    }
+
+    fn cut_at(&mut self, at: NaiveDateTime) {
+        self.cut = Some(self.cut.map_or(at, |cut| cut.min(at)));
+    }
+
     fn spend(&mut self, steps: usize) -> bool {
         let left = u32::try_from(steps).ok().and_then(|steps| self.steps.checked_sub(steps));
         self.exhausted |= left.is_none();
@@ -156,16 +168,14 @@ impl Rule {
         let mut left = self.parts.get_count();
         let last = self.until.map_or(to, |until| until.min(to));
         let mut index = if left.is_some() { 0 } else { self.index_at(from.max(self.start)) };
-        let mut set = Vec::new();
+        let (mut set, day_cost) = (Vec::new(), self.day_cost());
         while let Some(period) = self.period(index)
             && period.begins <= last
         {
-            if !budget.spend(1 + usize::try_from(period.days).unwrap_or(usize::MAX)) {
-                return;
-            }
+            let days = usize::try_from(period.days).unwrap_or(usize::MAX);
             set.clear();
-            if !self.fill(&period, budget, &mut set) {
-                return;
+            if !budget.spend(days.saturating_mul(day_cost).saturating_add(1)) || !self.fill(&period, budget, &mut set) {
+                return budget.cut_at(period.begins);
             }
             self.keep_positions(&mut set);
             for at in set.iter().copied().filter(|at| *at >= self.start) {
@@ -175,7 +185,7 @@ impl Rule {
                 left = left.map(|left| left - 1);
                 if at >= from {
                     if !budget.give() {
-                        return;
+                        return budget.cut_at(at);
                     }
                     found.push(at);
                 }
@@ -273,17 +283,31 @@ impl Rule {
         true
     }
 
+    /// Steps that one day costs: more where hundreds of values are compared with it.
+    fn day_cost(&self) -> usize {
+        let lists = [
+            self.months.len(),
+            self.month_days.len(),
+            self.weekdays.len(),
+            self.parts.get_by_year_day().len(),
+            self.parts.get_by_week_no().len(),
+        ];
+        1 + lists.iter().sum::<usize>() / VALUES_PER_STEP
+    }
+
     /// Applies BYSETPOS.
     fn keep_positions(&self, set: &mut Vec<NaiveDateTime>) {
         let positions = self.parts.get_by_set_pos();
         if positions.is_empty() {
             return;
         }
+        // Thousands of times may meet hundreds of positions.
+        let positions: HashSet<i64> = positions.iter().map(|wanted| i64::from(*wanted)).collect();
         let count = i64::try_from(set.len()).unwrap_or(i64::MAX);
         let mut position = 0;
         set.retain(|_| {
             position += 1;
-            positions.iter().any(|wanted| [position, position - count - 1].contains(&i64::from(*wanted)))
+            positions.contains(&position) || positions.contains(&(position - count - 1))
         });
     }
 

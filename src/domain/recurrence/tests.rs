@@ -8,7 +8,7 @@ fn local(text: &str) -> NaiveDateTime {
 }
 
 fn plenty() -> Budget {
-    Budget { steps: u32::MAX, starts: usize::MAX, exhausted: false }
+    Budget::new(u32::MAX, usize::MAX)
 }
 
 fn starts(rule: &str, start: NaiveDateTime, from: NaiveDateTime, to: NaiveDateTime) -> Vec<NaiveDateTime> {
@@ -66,7 +66,7 @@ fn hostile_rules_run_out_of_budget_and_say_so() {
         ("FREQ=SECONDLY;BYHOUR=3;BYMONTH=2;BYMONTHDAY=30", false),
         ("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30;COUNT=3", false),
     ] {
-        let mut budget = Budget { steps: 50_000, starts: 5_000, exhausted: false };
+        let mut budget = Budget::new(50_000, 5_000);
         let mut found = Vec::new();
         let read = Rule::read(rule, start, |_| None).unwrap();
         read.starts(local("2026-01-01T00:00:00"), local("2028-01-01T00:00:00"), &mut budget, &mut found);
@@ -141,7 +141,7 @@ proptest! {
     ) {
         let start = chrono::NaiveDate::from_ymd_opt(year, 2, 28).unwrap().and_hms_opt(23, 59, 59).unwrap();
         if let Ok(rule) = Rule::read(&text, start, |_| Some(start)) {
-            let mut budget = Budget { steps: 20_000, starts: 1_000, exhausted: false };
+            let mut budget = Budget::new(20_000, 1_000);
             let mut found = Vec::new();
             rule.starts(start, start + TimeDelta::days(400), &mut budget, &mut found);
             prop_assert!(found.iter().all(|at| *at >= start));

@@ -1,5 +1,6 @@
 //! A database of its own for each test, on either engine.
 
+mod meter;
 mod raw;
 pub(crate) mod samples;
 

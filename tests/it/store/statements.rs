@@ -19,6 +19,37 @@ on_both_engines! {
     }
 }
 
+/// What an incremental pass and a push run, by file and name.
+const OF_A_PASS: [&str; 12] = [
+    "SERIES",
+    "DELETE",
+    "DELETE_SERIES",
+    "SLOTS",
+    "FREE_SLOT",
+    "FREE_SERIES",
+    "KEEP",
+    "FINISH",
+    "WAKE",
+    "AWAKE",
+    "FULL",
+    "LIMITED",
+];
+
+#[tokio::test]
+async fn a_pass_and_a_push_find_their_rows_by_an_index() {
+    let db = Db::sqlite().await;
+    let pool = db.raw(1).await.sqlite();
+    let mut found = 0;
+    for (name, sql) in STATEMENTS.iter().copied().flatten().filter(|(name, _)| OF_A_PASS.contains(name)) {
+        found += 1;
+        let explain = format!("EXPLAIN QUERY PLAN {}", sql.sqlite);
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(explain)).fetch_all(&pool).await.unwrap();
+        assert!(plan.iter().all(|(.., step)| !step.starts_with("SCAN")), "{name}: {plan:?}");
+    }
+    assert!(found >= OF_A_PASS.len(), "{found}");
+}
+
 #[test]
 fn every_statement_is_listed_where_the_test_of_them_all_looks() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
