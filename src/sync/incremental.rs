@@ -9,13 +9,15 @@ use super::{
     pass::{Heading, PAGES_MAX, Pass, PassError, Report},
 };
 use crate::{
-    domain::Event,
+    domain::{Event, EventKind},
     google::{self, EventsQuery, Item},
     store::{self, Lane, events::MirroredEvent},
 };
 
 /// Most items that one transaction applies. More are staged like a first sync.
 const ITEMS_MAX: usize = 2_500;
+/// Most exceptions that are asked for one by one. With more in doubt, everything is read anew.
+const DOUBTFUL_MAX: usize = 50;
 /// Most busy slots that one transaction replaces.
 const SLOTS_MAX: usize = 5_000;
 
@@ -142,17 +144,49 @@ impl Mirrors {
                 masters.push(master);
             }
         }
+        let confirmed = self.confirm_exceptions(pass, changed, &events, &mut groups).await?;
+        masters.extend(confirmed);
         Ok((groups, masters))
+    }
+
+    /// Asks for each exception in doubt whether it still is one. Google answers with a plain instance, which is as old as
+    /// its master, or with nothing where there is none.
+    async fn confirm_exceptions(
+        &self,
+        pass: &Pass,
+        changed: &[MirroredEvent],
+        events: &[Event],
+        groups: &mut Groups,
+    ) -> Result<Vec<MirroredEvent>, PassError> {
+        let doubtful = groups.doubtful(events);
+        if doubtful.len() > DOUBTFUL_MAX {
+            return Err(PassError::TooMuch);
+        }
+        let mut confirmed = Vec::new();
+        for id in doubtful {
+            let instance = self.fetch_event(pass, &id).await?.filter(|item| {
+                let master = changed.iter().find(|master| master.event.id == item.event.series_id());
+                matches!(item.event.kind, EventKind::Exception { .. })
+                    && master.is_none_or(|master| master.etag.is_none() || master.etag != item.etag)
+            });
+            groups.settle(&id, instance.as_ref().map(|item| &item.event));
+            confirmed.extend(instance.map(mirrored));
+        }
+        Ok(confirmed)
     }
 
     /// The master that an exception names and that no page held. `None` when Google says that it is gone, or not to be
     /// seen: somebody may be invited to one instance only.
     pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<MirroredEvent>, PassError> {
+        let item = self.fetch_event(pass, id).await?;
+        Ok(item.filter(|item| !is_tombstone(&item.event)).map(mirrored))
+    }
+
+    async fn fetch_event(&self, pass: &Pass, id: &str) -> Result<Option<Item>, PassError> {
         self.keep(pass).await?;
         match self.google.get_event(pass.account(), &pass.calendar.google_id, id).await {
-            Ok(item) if !is_tombstone(&item.event) => Ok(Some(mirrored(item))),
-            Ok(_)
-            | Err(
+            Ok(item) => Ok(Some(item)),
+            Err(
                 google::Error::NotFound
                 | google::Error::AlreadyDeleted
                 | google::Error::Forbidden { .. }

@@ -8,5 +8,6 @@ mod dependencies;
 mod floors;
 mod harness;
 mod judges;
+mod owner_model;
 mod stage;
 mod store;

@@ -143,23 +143,33 @@ pub(super) fn members(
     for rule in &rules {
         rule.starts(from, to, &mut budget, &mut starts);
     }
+    starts.extend(lines.added.iter().filter_map(|added| match *added {
+        Added::Start(stamp) => Some(first.local(stamp)),
+        Added::Period(..) => None,
+    }));
+    let mut excepted = HashSet::new();
     if !except.is_empty() {
-        let mut excepted = Vec::new();
+        let mut found = Vec::new();
         // The budget of what is taken away stands apart: running out of it errs on the side of busy.
         let mut budget_of_exceptions =
             Budget { steps: limits.steps_max, starts: limits.occurrences_max, exhausted: false };
         for rule in &except {
-            rule.starts(from, to, &mut budget_of_exceptions, &mut excepted);
+            rule.starts(from, to, &mut budget_of_exceptions, &mut found);
         }
         budget.exhausted |= budget_of_exceptions.exhausted;
-        let excepted: HashSet<NaiveDateTime> = excepted.into_iter().collect();
-        starts.retain(|start| !excepted.contains(start));
+        excepted.extend(found);
     }
+    // An EXRULE takes away what rules give and what an RDATE adds (RFC 2445 section 4.8.5.2).
+    starts.retain(|start| !excepted.contains(start));
 
     let mut members: Vec<Member> = starts.into_iter().filter_map(|start| first.member(start, first.length)).collect();
-    members.extend(lines.added.iter().filter_map(|added| match *added {
-        Added::Start(stamp) => first.member(first.local(stamp), first.length),
-        Added::Period(stamp, length) => first.member(first.local(stamp), length),
+    members.extend(lines.added.iter().filter_map(|added| {
+        match *added {
+            Added::Start(_) => None,
+            Added::Period(stamp, length) => Some(first.local(stamp))
+                .filter(|start| !excepted.contains(start))
+                .and_then(|start| first.member(start, length)),
+        }
     }));
     let holes = Holes::new(first, lines.removed.iter().chain(replaced));
     members.retain(|member| member.interval.overlaps(window) && !holes.contains(member));

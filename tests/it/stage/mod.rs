@@ -8,6 +8,7 @@ mod client;
 mod garble;
 mod node;
 mod owner;
+mod restart;
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -31,6 +32,7 @@ pub(crate) use client::{Answer, Client};
 pub(crate) use garble::garble;
 pub(crate) use node::Node;
 pub(crate) use owner::{OWNER, Owner};
+pub(crate) use restart::Ending;
 
 /// The zone of the business, with daylight saving.
 pub(crate) const ZONE: Tz = Tz::Europe__Berlin;
@@ -141,11 +143,16 @@ impl Stage {
 
     /// Goes the owner's way: to the consent page and back, with the cookie of the browser that left.
     pub(crate) async fn connect(&self) {
+        self.connect_as(OWNER).await;
+    }
+
+    /// The same with another Google account.
+    pub(crate) async fn connect_as(&self, email: &str) {
         let started = self.api.post("/auth/google-calendar/start", &json!({ "business_id": self.business })).await;
         assert_eq!(started.status, 303, "{}", started.json());
         let cookie = started.header("set-cookie").split(';').next().unwrap();
         let browser = self.api.with_bearer("");
-        let consent = browser.get(started.header("location")).await;
+        let consent = browser.get(&format!("{}&login_hint={email}", started.header("location"))).await;
         let back = browser.send(Method::GET, consent.header("location"), &[("cookie", cookie)], "".into()).await;
         assert_eq!(back.status, 200, "{}", String::from_utf8_lossy(&back.bytes));
     }
