@@ -9,7 +9,10 @@ use super::{
     pass::{Heading, PAGES_MAX, Pass, PassError, Report},
 };
 use crate::{
-    domain::{Event, EventKind},
+    domain::{
+        Event, EventKind, EventStatus,
+        sabotage::{Bug, sabotaged},
+    },
     google::{self, EventsQuery, Item},
     store::{self, Lane, events::MirroredEvent},
 };
@@ -24,7 +27,7 @@ const SLOTS_MAX: usize = 5_000;
 impl Mirrors {
     pub(super) async fn incremental(&self, pass: &Pass, token: &str) -> Result<Report, PassError> {
         let (items, heading, token) = self.changed_items(pass, token).await?;
-        if heading.zone.is_some_and(|zone| zone != pass.calendar.time_zone) {
+        if heading.zone.is_some_and(|zone| zone != pass.calendar.time_zone) && !sabotaged(Bug::ZoneIgnored) {
             // Every all-day and floating event lies elsewhere now.
             return Err(PassError::TooMuch);
         }
@@ -45,7 +48,7 @@ impl Mirrors {
         }
 
         let (own, theirs) = split_own(&self.store, pass.calendar.business, items).await?;
-        let mirrored: Vec<MirroredEvent> = theirs.into_iter().map(mirrored).collect();
+        let mirrored: Vec<MirroredEvent> = theirs.into_iter().filter(is_wanted).map(mirrored).collect();
         let (groups, masters) = self.groups(pass, &mirrored).await?;
         let mut slots = Slots::default();
         for rows in groups.series.values() {
@@ -63,6 +66,14 @@ impl Mirrors {
             mirrored.into_iter().chain(masters).filter(|event| !groups.deleted.contains(&event.event.id)).collect();
         let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
         let own_rows: Vec<MirroredEvent> = own.iter().map(OwnEvent::row).collect();
+        if sabotaged(Bug::TokenBeforeRows) {
+            let finished = finished.clone();
+            let early = store::work::<(), store::Error, _>(move |tx| {
+                Box::pin(async move { tx.finish_pass(&lease, &finished).await })
+            });
+            self.store.write(Lane::Background, early).await?;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
         let apply = store::work::<(), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, 0).await?;
@@ -105,7 +116,10 @@ impl Mirrors {
             };
             let mut page = self.google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
             heading.read(&page);
-            items.append(&mut page.items);
+            let last = page_token.is_some() && page.next_page_token.is_none();
+            if !(last && sabotaged(Bug::LastPageForgotten)) {
+                items.append(&mut page.items);
+            }
             if items.len() > ITEMS_MAX {
                 return Err(PassError::TooMuch);
             }
@@ -210,6 +224,15 @@ fn latest(items: Vec<Item>) -> Vec<Item> {
         }
     }
     kept
+}
+
+/// Whether an item is to be mirrored, which it always is, but for a deliberate bug.
+fn is_wanted(item: &Item) -> bool {
+    let exception = matches!(item.event.kind, EventKind::Exception { .. });
+    let cancelled = item.event.status == EventStatus::Cancelled;
+    !(exception && sabotaged(Bug::ExceptionsDropped)
+        || exception && cancelled && sabotaged(Bug::HolesIgnored)
+        || is_tombstone(&item.event) && sabotaged(Bug::TombstonesIgnored))
 }
 
 /// The row of an event.

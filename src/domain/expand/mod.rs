@@ -8,6 +8,7 @@ use super::{
     event::{Event, EventKind, EventStatus, EventTime},
     interval::Interval,
     recurrence::{First, Members, Stamp, members},
+    sabotage::{Bug, sabotaged},
     zone::{day_start, local_to_utc, utc_to_local},
 };
 
@@ -136,6 +137,7 @@ impl First {
 
 fn instant(time: EventTime, calendar_zone: Tz) -> DateTime<Utc> {
     match time {
+        EventTime::Date(date) if sabotaged(Bug::DaysInUtc) => day_start(date, Tz::UTC),
         EventTime::Date(date) => day_start(date, calendar_zone),
         EventTime::At { at, .. } => at,
     }

@@ -22,6 +22,7 @@ use self::{
 };
 use super::{
     interval::Interval,
+    sabotage::{Bug, sabotaged},
     zone::{day_start, local_to_utc, utc_to_local},
 };
 
@@ -104,10 +105,11 @@ impl First {
     /// The last local time that `UNTIL=stamp` allows. RFC 5545 wants a date exactly when DTSTART is one; a date beside
     /// times means the whole of that day, since the bound is inclusive.
     fn until(&self, stamp: Stamp) -> NaiveDateTime {
-        match stamp {
+        let until = match stamp {
             Stamp::Date(date) if !self.all_day => date.and_time(NaiveTime::MIN) + TimeDelta::seconds(86_399),
             Stamp::Date(_) | Stamp::Local(_) | Stamp::Utc(_) => self.local(stamp),
-        }
+        };
+        if sabotaged(Bug::UntilExclusive) { until - TimeDelta::seconds(1) } else { until }
     }
 }
 
@@ -171,7 +173,8 @@ pub(super) fn members(
                 .and_then(|start| first.member(start, length)),
         }
     }));
-    let holes = Holes::new(first, lines.removed.iter().chain(replaced));
+    let removed = lines.removed.iter().filter(|_| !sabotaged(Bug::ExdateIgnored));
+    let holes = Holes::new(first, removed.chain(replaced));
     members.retain(|member| member.interval.overlaps(window) && !holes.contains(member));
     members.sort_unstable();
     // Of several with one start, the longest stays: an RDATE may repeat what a rule gives.

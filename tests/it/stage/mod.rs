@@ -148,13 +148,18 @@ impl Stage {
 
     /// The same with another Google account.
     pub(crate) async fn connect_as(&self, email: &str) {
+        let back = self.try_connect_as(email).await;
+        assert_eq!(back.status, 200, "{}", String::from_utf8_lossy(&back.bytes));
+    }
+
+    /// What the owner sees in the end.
+    pub(crate) async fn try_connect_as(&self, email: &str) -> Answer {
         let started = self.api.post("/auth/google-calendar/start", &json!({ "business_id": self.business })).await;
         assert_eq!(started.status, 303, "{}", started.json());
         let cookie = started.header("set-cookie").split(';').next().unwrap();
         let browser = self.api.with_bearer("");
         let consent = browser.get(&format!("{}&login_hint={email}", started.header("location"))).await;
-        let back = browser.send(Method::GET, consent.header("location"), &[("cookie", cookie)], "".into()).await;
-        assert_eq!(back.status, 200, "{}", String::from_utf8_lossy(&back.bytes));
+        browser.send(Method::GET, consent.header("location"), &[("cookie", cookie)], "".into()).await
     }
 
     /// Waits until each blocking calendar is mirrored and watched, and nothing is due.
