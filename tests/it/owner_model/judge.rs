@@ -74,7 +74,7 @@ pub(super) async fn differences(stage: &Stage, editing: &Editing, seen: &mut See
     for standing in standings(stage).await {
         let calendar = standing.google_id.as_str();
         let (Some(from), Some(to)) = (standing.covered_from, standing.covered_to) else {
-            found.push(format!("{calendar} covers nothing"));
+            found.push(format!("{calendar} covers nothing: {}", standing.last_error));
             continue;
         };
         let window = (instant(from), instant(to));

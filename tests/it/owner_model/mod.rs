@@ -8,6 +8,8 @@ mod editing;
 mod judge;
 mod resources;
 mod run;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod seen;
 mod weather;
 

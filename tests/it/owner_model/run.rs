@@ -14,7 +14,7 @@ use super::{
     judge::{differences, standings},
     resources::Maker,
     seen::Seen,
-    weather::{Weather, pause},
+    weather::{Kind, Weather, pause},
 };
 use crate::{
     harness::Db,
@@ -40,22 +40,38 @@ pub(super) struct Plan {
     pub(super) edits: usize,
     /// Stops in between at which the mirror is judged.
     pub(super) stops: usize,
-    pub(super) restarts: bool,
-    pub(super) weather: Option<Weather>,
+    pub(super) restarts: Restarts,
+    /// Kinds of faults and how often one comes, in percent of the edits; else both are up to the seed.
+    pub(super) sky: Option<(&'static [Kind], usize)>,
+    /// Whether the horizon is moved in the end.
+    pub(super) further: bool,
+}
+
+/// Whether the daemon ends on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restarts {
+    Never,
+    /// At some of the stops' half times, in order or not.
+    AtTimes,
+    /// Again and again, without order.
+    Crashes,
 }
 
 impl Plan {
-    pub(super) fn random(seed: u64, edits: usize) -> Self {
-        Self { seed, edits, stops: 3, restarts: true, weather: None }
+    /// Anything may happen.
+    pub(super) const fn random(seed: u64, edits: usize) -> Self {
+        Self { seed, edits, stops: 3, restarts: Restarts::AtTimes, sky: None, further: true }
     }
 }
 
+/// Edits between two crashes.
+const CRASH_EVERY: usize = 20;
+
 /// Edits and judges. Returns what happened.
 pub(super) async fn run(plan: Plan, db: Db) -> Seen {
-    let seed = plan.seed;
-    let mut dice = Dice::new(seed);
-    let mut weather = match plan.weather {
-        Some(weather) => weather,
+    let (seed, mut dice) = (plan.seed, Dice::new(plan.seed));
+    let mut weather = match plan.sky {
+        Some((kinds, percent)) => Weather::of(kinds.to_vec(), percent, dice.apart()),
         None => Weather::random(dice.apart()),
     };
     let mut stage = open(db, &mut dice).await;
@@ -68,15 +84,22 @@ pub(super) async fn run(plan: Plan, db: Db) -> Seen {
         weather.step(&stage, &editing.diaries, &mut seen).await;
         editing.edit(&stage.google).await;
         pause(&mut dice).await;
-        if plan.restarts && number % stop_every == stop_every / 2 && dice.percent(50) {
-            restart(&mut stage, &mut dice, &mut seen).await;
+        let ending = match plan.restarts {
+            Restarts::Never => None,
+            Restarts::AtTimes => (number % stop_every == stop_every / 2 && dice.percent(50))
+                .then(|| *dice.pick(&[Ending::Order, Ending::Crash])),
+            Restarts::Crashes => (number % CRASH_EVERY == 0).then_some(Ending::Crash),
+        };
+        if let Some(ending) = ending {
+            stage.restart(ending, |_| {}).await;
+            seen.note(if ending == Ending::Crash { "the daemon crashes" } else { "the daemon is restarted" });
         }
         if number % stop_every == 0 || number == plan.edits {
             weather.clear(&stage, &mut seen);
             judge(seed, &stage, &editing, &mut seen).await;
         }
     }
-    if plan.restarts {
+    if plan.further {
         stage.restart(Ending::Order, |config| config.sync.horizon_days += FURTHER_DAYS).await;
         further(&stage).await;
         seen.note("the horizon is moved");
@@ -95,8 +118,8 @@ async fn open(db: Db, dice: &mut Dice) -> Stage {
         config.sync.horizon_days = AHEAD_DAYS;
         config.sync.page_size = PAGE_SIZE;
         (config.sync.poll_watched_s, config.sync.poll_unwatched_s) = (2, 2);
-        config.sync.lease_s = 5;
-        config.google.request_timeout_s = 1;
+        config.sync.lease_s = 6;
+        config.google.request_timeout_s = 2;
         config.jobs.extend_horizon = "* * * * * *".parse().unwrap();
     })
     .await;
@@ -124,12 +147,6 @@ async fn open(db: Db, dice: &mut Dice) -> Stage {
         stage.add_node().await;
     }
     stage
-}
-
-async fn restart(stage: &mut Stage, dice: &mut Dice, seen: &mut Seen) {
-    let ending = *dice.pick(&[Ending::Order, Ending::Crash]);
-    stage.restart(ending, |_| {}).await;
-    seen.note(if ending == Ending::Crash { "the daemon crashes" } else { "the daemon is restarted" });
 }
 
 /// Waits until each calendar was read after now, which is after the last edit and the last fault; then nothing may differ.
@@ -172,7 +189,8 @@ async fn reconnect(stage: &Stage) {
     let status = stage.status().await;
     for account in status["accounts"].as_array().unwrap() {
         if account["status"] == "needs_reconnect" {
-            stage.connect_as(account["email"].as_str().unwrap()).await;
+            // Tried again when it does not work at once.
+            stage.try_connect_as(account["email"].as_str().unwrap()).await;
         }
     }
 }
