@@ -180,7 +180,7 @@ impl Series {
         }
         let mut starts: BTreeSet<DateTime<Utc>> = self.extra.iter().copied().filter(|at| *at <= until).collect();
         // The first instance is one even where the rule does not hit it (RFC 5545 §3.8.5.3).
-        starts.insert(localize(self.wall_start(), self.zone()));
+        starts.insert(self.at(self.wall_start()));
         starts.extend(self.rules.iter().flat_map(|rule| self.occurrences(rule, until)));
         for rule in &self.excluding_rules {
             for at in self.occurrences(rule, until) {
@@ -194,15 +194,22 @@ impl Series {
         starts.into_iter().filter(|at| *at <= until && !excluded(at)).take(INSTANCES_MAX).collect()
     }
 
+    /// The instant of a time on the wall. That of the first instance is known, also where it is the second of two.
+    fn at(&self, wall: NaiveDateTime) -> DateTime<Utc> {
+        match self.first {
+            When::At { at, .. } if wall == self.wall_start() => at,
+            When::Day(_) | When::At { .. } => localize(wall, self.zone()),
+        }
+    }
+
     fn occurrences<'a>(
-        &self,
+        &'a self,
         rule: &'a RRuleSet,
         until: DateTime<Utc>,
     ) -> impl Iterator<Item = DateTime<Utc>> + use<'a> {
-        let zone = self.zone();
         rule.into_iter()
             .take(INSTANCES_MAX)
-            .map(move |wall| localize(wall.naive_utc(), zone))
+            .map(move |wall| self.at(wall.naive_utc()))
             .take_while(move |at| *at <= until)
     }
 }
