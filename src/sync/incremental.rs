@@ -178,7 +178,12 @@ impl Mirrors {
         }
         let mut confirmed = Vec::new();
         for id in doubtful {
-            let instance = self.fetch_event(pass, &id).await?.filter(|item| {
+            let found = match self.fetch_event(pass, &id).await {
+                // No word on whether it is there.
+                Err(PassError::Google(google::Error::Forbidden { .. } | google::Error::BadRequest { .. })) => continue,
+                found => found?,
+            };
+            let instance = found.filter(|item| {
                 let master = changed.iter().find(|master| master.event.id == item.event.series_id());
                 matches!(item.event.kind, EventKind::Exception { .. })
                     && master.is_none_or(|master| master.etag.is_none() || master.etag != item.etag)
@@ -192,20 +197,18 @@ impl Mirrors {
     /// The master that an exception names and that no page held. `None` when Google says that it is gone, or not to be
     /// seen: somebody may be invited to one instance only.
     pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<MirroredEvent>, PassError> {
-        let item = self.fetch_event(pass, id).await?;
-        Ok(item.filter(|item| !is_tombstone(&item.event)).map(mirrored))
+        match self.fetch_event(pass, id).await {
+            Err(PassError::Google(google::Error::Forbidden { .. } | google::Error::BadRequest { .. })) => Ok(None),
+            found => Ok(found?.filter(|item| !is_tombstone(&item.event)).map(mirrored)),
+        }
     }
 
+    /// `None` when there is no such event.
     async fn fetch_event(&self, pass: &Pass, id: &str) -> Result<Option<Item>, PassError> {
         self.keep(pass).await?;
         match self.google.get_event(pass.account(), &pass.calendar.google_id, id).await {
             Ok(item) => Ok(Some(item)),
-            Err(
-                google::Error::NotFound
-                | google::Error::AlreadyDeleted
-                | google::Error::Forbidden { .. }
-                | google::Error::BadRequest { .. },
-            ) => Ok(None),
+            Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -92,6 +92,8 @@ pub fn has_place_for(master: &Event, exception: &Event, calendar_zone: Tz, limit
         return true;
     };
     let Some(first) = First::of(master, calendar_zone) else { return true };
+    // A series of events without length has places, too.
+    let first = First { length: first.length.max(TimeDelta::microseconds(1)), ..first };
     let start = match *original {
         EventTime::At { at, .. } if first.all_day => day_start(utc_to_local(at, first.zone).date(), first.zone),
         EventTime::At { at, .. } => at,

@@ -54,6 +54,16 @@ fn busy(master: &Event, exceptions: &[Event]) -> String {
 }
 
 #[test]
+fn a_series_without_length_has_places_for_exceptions() {
+    let master = master("2026-03-02T09:00:00", "2026-03-02T09:00:00", &["RRULE:FREQ=DAILY;COUNT=3"]);
+    let has = |day: &str| {
+        let moved = exception("x", day, "2026-03-10T09:00:00", "2026-03-10T10:00:00");
+        has_place_for(&master, &moved, BERLIN, &Limits::default())
+    };
+    assert!(has("2026-03-03T09:00:00") && !has("2026-03-05T09:00:00"));
+}
+
+#[test]
 fn lines_in_every_usual_spelling_are_understood() {
     let timed = ("2026-03-02T09:00:00", "2026-03-02T10:00:00");
     let day = ("2026-03-02", "2026-03-03");

@@ -151,7 +151,7 @@ fn merged(mut list: Intervals) -> Intervals {
     let mut merged: Intervals = Vec::new();
     for (start, end) in list {
         match merged.last_mut() {
-            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            Some(before) if start <= before.1 => before.1 = before.1.max(end),
             _ => merged.push((start, end)),
         }
     }
@@ -252,12 +252,12 @@ fn told(event: &Event) -> String {
 
 fn told_by_google(event: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let time = |time: &Value| match time["date"].as_str() {
-        Some(date) => date.to_owned(),
-        None => {
-            let at: DateTime<Utc> = time["dateTime"].as_str().unwrap().parse().unwrap();
-            format!("{}[{}]", shown(at), text(&time["timeZone"]))
+    let time = |time: &Value| {
+        if let Some(date) = time["date"].as_str() {
+            return date.to_owned();
         }
+        let at: DateTime<Utc> = time["dateTime"].as_str().unwrap().parse().unwrap();
+        format!("{}[{}]", shown(at), text(&time["timeZone"]))
     };
     let kind = match (event["recurringEventId"].as_str(), event["recurrence"].as_array()) {
         (Some(master), _) => format!("instead of {master} at {}", time(&event["originalStartTime"])),

@@ -81,24 +81,23 @@ impl Maker {
             let (places, hit) = if dice.percent(50) { (&self.gaps, Hit::Gap) } else { (&self.folds, Hit::Fold) };
             if !places.is_empty() {
                 let (local, zone) = *dice.pick(places);
-                return (self.odd_times(dice, local, zone, minutes), hit);
+                return (Self::odd_times(dice, local, zone, minutes), hit);
             }
         }
         let zone = *dice.pick(&ZONES);
         let time = NaiveTime::from_hms_opt(u32::try_from(dice.between(0, 23)).unwrap(), 0, 0).unwrap();
         let local = self.date(dice).and_time(time) + TimeDelta::minutes(5 * dice.between(0, 11));
-        (timed(naive(local), zone, minutes), Hit::Nothing)
+        (timed(&naive(local), zone, minutes), Hit::Nothing)
     }
 
     /// In a gap or a fold; the second of two times can only be said with its offset.
-    #[expect(clippy::unused_self, reason = "one of the ways to make times")]
-    fn odd_times(&self, dice: &mut Dice, local: NaiveDateTime, zone: Tz, minutes: i64) -> Value {
+    fn odd_times(dice: &mut Dice, local: NaiveDateTime, zone: Tz, minutes: i64) -> Value {
         match zone.from_local_datetime(&local) {
             LocalResult::Ambiguous(first, second) => {
                 let at = if dice.percent(50) { first } else { second };
-                timed(at.to_rfc3339(), zone, minutes)
+                timed(&at.to_rfc3339(), zone, minutes)
             }
-            LocalResult::Single(_) | LocalResult::None => timed(naive(local), zone, minutes),
+            LocalResult::Single(_) | LocalResult::None => timed(&naive(local), zone, minutes),
         }
     }
 
@@ -175,7 +174,7 @@ impl Maker {
         if !rule.contains("COUNT") {
             match dice.below(10) {
                 0..4 => rule = format!("{rule};COUNT={}", dice.between(1, 30)),
-                4..8 => rule = format!("{rule};UNTIL={}", self.until(dice, body)),
+                4..8 => rule = format!("{rule};UNTIL={}", Self::until(dice, body)),
                 _ => {}
             }
         }
@@ -183,7 +182,7 @@ impl Maker {
     }
 
     /// Sometimes exactly at an instance, which counts.
-    fn until(&self, dice: &mut Dice, body: &Value) -> String {
+    fn until(dice: &mut Dice, body: &Value) -> String {
         let days = dice.between(1, 120);
         match start_of(body) {
             Start::Date(date) => (date + TimeDelta::days(days)).format("%Y%m%d").to_string(),
@@ -240,7 +239,7 @@ fn naive(local: NaiveDateTime) -> String {
     local.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
-fn timed(start: String, zone: Tz, minutes: i64) -> Value {
+fn timed(start: &str, zone: Tz, minutes: i64) -> Value {
     let begin = json!({ "dateTime": start, "timeZone": zone.name() });
     let Start::At(at, _) = point(&begin) else { unreachable!() };
     let end = json!({ "dateTime": (at + TimeDelta::minutes(minutes)).to_rfc3339(), "timeZone": zone.name() });
@@ -261,7 +260,7 @@ pub(super) fn shifted(body: &Value, days: i64, minutes: i64) -> Value {
         }
         (Start::At(from, zone), Start::At(to, _)) => {
             let local = from.with_timezone(&zone).naive_local() + TimeDelta::days(days) + TimeDelta::minutes(minutes);
-            timed(naive(local.with_nanosecond(0).unwrap()), zone, (to - from).num_minutes())
+            timed(&naive(local.with_nanosecond(0).unwrap()), zone, (to - from).num_minutes())
         }
         _ => unreachable!("an event is timed or not"),
     }
@@ -271,7 +270,7 @@ pub(super) fn shifted(body: &Value, days: i64, minutes: i64) -> Value {
 pub(super) fn resized(dice: &mut Dice, body: &Value) -> Value {
     match start_of(body) {
         Start::Date(from) => days(from, dice.between(1, 5)),
-        Start::At(from, zone) => timed(from.with_timezone(&zone).to_rfc3339(), zone, *dice.pick(&[20, 50, 100, 600])),
+        Start::At(from, zone) => timed(&from.with_timezone(&zone).to_rfc3339(), zone, *dice.pick(&[20, 50, 100, 600])),
     }
 }
 
@@ -282,9 +281,9 @@ pub(super) fn rezoned(dice: &mut Dice, body: &Value) -> Value {
     };
     let (other, minutes) = (*dice.pick(&ZONES), (to - from).num_minutes());
     if dice.percent(50) {
-        timed(from.with_timezone(&other).to_rfc3339(), other, minutes)
+        timed(&from.with_timezone(&other).to_rfc3339(), other, minutes)
     } else {
-        timed(naive(from.with_timezone(&zone).naive_local()), other, minutes)
+        timed(&naive(from.with_timezone(&zone).naive_local()), other, minutes)
     }
 }
 

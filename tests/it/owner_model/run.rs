@@ -32,7 +32,7 @@ const FURTHER_DAYS: u32 = 30;
 /// Small, so that lists have many pages.
 const PAGE_SIZE: u32 = 9;
 /// How long the mirror may take, once nothing fails any more and nobody edits.
-const CALM_MAX: Duration = Duration::from_secs(60);
+const CALM_MAX: Duration = Duration::from_mins(1);
 
 /// What is run.
 pub(super) struct Plan {
@@ -78,10 +78,10 @@ pub(super) async fn run(plan: Plan, db: Db) -> Seen {
     let maker = Maker::new(SystemClock.now(), BACK_DAYS.into(), AHEAD_DAYS.into());
     let diaries = vec![Diary::new(OWNER, OWNER), Diary::new(SECOND, OWNER), Diary::new(OTHER, OTHER)];
     let mut editing = Editing::new(diaries, maker, dice.apart());
-    let mut seen = Seen::default();
+    let mut happened = Seen::default();
     let stop_every = plan.edits.div_ceil(plan.stops + 1);
     for number in 1..=plan.edits {
-        weather.step(&stage, &editing.diaries, &mut seen).await;
+        weather.step(&stage, &editing.diaries, &mut happened).await;
         editing.edit(&stage.google).await;
         pause(&mut dice).await;
         let ending = match plan.restarts {
@@ -92,23 +92,23 @@ pub(super) async fn run(plan: Plan, db: Db) -> Seen {
         };
         if let Some(ending) = ending {
             stage.restart(ending, |_| {}).await;
-            seen.note(if ending == Ending::Crash { "the daemon crashes" } else { "the daemon is restarted" });
+            happened.note(if ending == Ending::Crash { "the daemon crashes" } else { "the daemon is restarted" });
         }
         if number % stop_every == 0 || number == plan.edits {
-            weather.clear(&stage, &mut seen);
-            judge(seed, &stage, &editing, &mut seen).await;
+            weather.clear(&stage, &mut happened);
+            judge(seed, &stage, &editing, &mut happened).await;
         }
     }
     if plan.further {
         stage.restart(Ending::Order, |config| config.sync.horizon_days += FURTHER_DAYS).await;
         further(&stage).await;
-        seen.note("the horizon is moved");
-        judge(seed, &stage, &editing, &mut seen).await;
+        happened.note("the horizon is moved");
+        judge(seed, &stage, &editing, &mut happened).await;
     }
     let refused = editing.refused;
     assert!(refused * 4 < plan.edits.max(40), "seed {seed}: Google refused {refused} of {} edits", plan.edits);
-    seen.add(&editing.seen);
-    seen
+    happened.add(&editing.seen);
+    happened
 }
 
 /// A business with two resources and three calendars of two accounts; on PostgreSQL at times with two daemons.
@@ -150,11 +150,11 @@ async fn open(db: Db, dice: &mut Dice) -> Stage {
 }
 
 /// Waits until each calendar was read after now, which is after the last edit and the last fault; then nothing may differ.
-async fn judge(seed: u64, stage: &Stage, editing: &Editing, seen: &mut Seen) {
+async fn judge(seed: u64, stage: &Stage, editing: &Editing, happened: &mut Seen) {
     let engine = if stage.is_postgres() { "postgres" } else { "sqlite" };
     let place = format!("seed {seed} on {engine} after {} edits", editing.number());
     settle(stage, &place).await;
-    let found = differences(stage, editing, seen, usize::try_from(PAGE_SIZE).unwrap()).await;
+    let found = differences(stage, editing, happened, usize::try_from(PAGE_SIZE).unwrap()).await;
     assert!(
         found.is_empty(),
         "{place} the mirror is not what Google knows; SLOTD_OWNER_MODEL_SEED={seed} runs it again\n{}",

@@ -194,12 +194,11 @@ impl Weather {
     pub(super) async fn step(&mut self, stage: &Stage, diaries: &[Diary], seen: &mut Seen) {
         self.count(stage, seen);
         if let Some((id, left)) = &mut self.outage {
-            match left.checked_sub(1) {
-                Some(less) => *left = less,
-                None => {
-                    stage.google.faults().remove(*id);
-                    self.outage = None;
-                }
+            if let Some(less) = left.checked_sub(1) {
+                *left = less;
+            } else {
+                stage.google.faults().remove(*id);
+                self.outage = None;
             }
         }
         if self.kinds.is_empty() || !self.dice.percent(self.percent) {
