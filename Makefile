@@ -5,7 +5,7 @@ CARGO ?= cargo
 SOAK_MINUTES ?= 60
 
 # The tests show that they see deliberate bugs; no other build can have them.
-TESTED = --workspace --locked --features sabotage
+TESTED = --workspace --locked --features slotd/sabotage
 
 ifneq ($(shell command -v cargo-nextest 2>/dev/null),)
 TEST = $(CARGO) nextest run $(TESTED)

@@ -391,7 +391,7 @@ impl Editing {
     async fn reshape(&mut self, google: &Owner, calendar: usize, edit: Edit) -> Option<()> {
         let (place, known) = self.any_series(calendar)?;
         let patch = if matches!(edit, Edit::ChangeRule) {
-            json!({ "recurrence": self.maker.rules(&mut self.dice, &known.body) })
+            json!({ "recurrence": Maker::rules(&mut self.dice, &known.body) })
         } else {
             shifted(&known.body, *self.dice.pick(&[0, 0, 1, -1, 7]), *self.dice.pick(&[0, 30, 60, -120]))
         };
@@ -416,7 +416,7 @@ impl Editing {
         let place = self.dice.below(list.len());
         let known = list.get(place)?.clone();
         let mut patch = times_of(&known.body);
-        patch["recurrence"] = if repeat { self.maker.rules(&mut self.dice, &known.body) } else { Value::Null };
+        patch["recurrence"] = if repeat { Maker::rules(&mut self.dice, &known.body) } else { Value::Null };
         let body = self.patch(google, calendar, &known.id, &patch).await?;
         let diary = &mut self.diaries[calendar];
         if repeat {

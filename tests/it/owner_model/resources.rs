@@ -119,18 +119,18 @@ impl Maker {
             body = shifted(&body, -back, 0);
             hit = Hit::Nothing;
         }
-        body["recurrence"] = self.rules(dice, &body);
+        body["recurrence"] = Self::rules(dice, &body);
         (body, hit)
     }
 
     /// Rules that fit the start of `body`.
-    pub(super) fn rules(&self, dice: &mut Dice, body: &Value) -> Value {
-        let mut lines = vec![format!("RRULE:{}", self.rule(dice, body))];
+    pub(super) fn rules(dice: &mut Dice, body: &Value) -> Value {
+        let mut lines = vec![format!("RRULE:{}", Self::rule(dice, body))];
         if dice.percent(8) {
-            lines.push(format!("RRULE:{}", self.rule(dice, body)));
+            lines.push(format!("RRULE:{}", Self::rule(dice, body)));
         }
         if dice.percent(4) {
-            lines.push(format!("EXRULE:{}", self.rule(dice, body)));
+            lines.push(format!("EXRULE:{}", Self::rule(dice, body)));
         }
         for name in ["EXDATE", "RDATE"] {
             if dice.percent(15) {
@@ -143,7 +143,7 @@ impl Maker {
         json!(lines)
     }
 
-    fn rule(&self, dice: &mut Dice, body: &Value) -> String {
+    fn rule(dice: &mut Dice, body: &Value) -> String {
         let days = |dice: &mut Dice, prefix: &str| {
             let first = dice.below(7);
             let picked: Vec<String> =
