@@ -4,6 +4,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::sabotage::{Bug, sabotaged};
+
 /// A start, end or original start as Google gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventTime {
@@ -70,7 +72,9 @@ impl Event {
     /// events count, as in Google's own free/busy view.
     #[must_use]
     pub fn blocks(&self) -> bool {
-        self.status != EventStatus::Cancelled && !self.transparent && !self.declined
+        self.status != EventStatus::Cancelled
+            && (!self.transparent || sabotaged(Bug::TransparentBusy))
+            && (!self.declined || sabotaged(Bug::DeclinedBusy))
     }
 
     /// Whether when it happens depends on the calendar's zone: it is a matter of days, or repeats without a zone of its own.

@@ -14,6 +14,7 @@ pub mod id;
 pub mod interval;
 pub mod reconcile;
 mod recurrence;
+pub mod sabotage;
 pub mod template;
 pub mod zone;
 

@@ -6,7 +6,10 @@
 use chrono::{DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
-use super::interval::Interval;
+use super::{
+    interval::Interval,
+    sabotage::{Bug, sabotaged},
+};
 
 /// The instant at which a clock in `zone` shows `local`.
 ///
@@ -15,6 +18,7 @@ use super::interval::Interval;
 #[must_use]
 pub fn local_to_utc(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
     match zone.from_local_datetime(&local) {
+        MappedLocalTime::Ambiguous(_, at) if sabotaged(Bug::FoldLater) => at.to_utc(),
         MappedLocalTime::Single(at) | MappedLocalTime::Ambiguous(at, _) => at.to_utc(),
         MappedLocalTime::None => {
             let before = GapInfo::new(&local, &zone).and_then(|gap| gap.begin);

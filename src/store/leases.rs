@@ -8,7 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Error, Result, Sql, Tx, audits::END_AUDITS, execute, fetch, instant, micros, parse};
-use crate::domain::{AccountId, BusinessId, CalendarId, Interval};
+use crate::domain::{
+    AccountId, BusinessId, CalendarId, Interval,
+    sabotage::{Bug, sabotaged},
+};
 
 /// The right to sync one calendar for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,6 +252,7 @@ impl Tx {
     ///
     /// [`Error::LeaseLost`].
     pub async fn finish_pass(&mut self, lease: &Lease, finished: &Finished) -> Result<()> {
+        let seen = if sabotaged(Bug::PushSwallowed) { lease.seen + 1_000_000 } else { lease.seen };
         held(execute!(
             self,
             FINISH,
@@ -266,7 +270,7 @@ impl Tx {
             finished.time_zone.map(chrono_tz::Tz::name),
             finished.access_role.as_deref(),
             micros(finished.as_of),
-            lease.seen,
+            seen,
             micros(finished.due_at),
             i64::from(finished.unannounced),
             i64::try_from(finished.period.as_micros()).unwrap_or(i64::MAX),

@@ -8,6 +8,7 @@ use crate::{
     domain::{
         Event, EventKind, EventStatus, Interval,
         expand::{Limits, expand_series, has_place_for, single_interval},
+        sabotage::{Bug, sabotaged},
     },
     store::{events::BusySlot, limited::Limited},
 };
@@ -90,10 +91,15 @@ impl Groups {
                     if row.kind != event.kind || begins(row) != begins(event) {
                         reshaped.insert(id);
                     }
-                    *row = event.clone();
+                    if !sabotaged(Bug::OlderVersionWins) {
+                        *row = event.clone();
+                    }
                 }
                 None => rows.push(event.clone()),
             }
+        }
+        if sabotaged(Bug::ExceptionsKept) {
+            return groups;
         }
         let sent: BTreeSet<&str> = changed.iter().map(|event| event.id.as_str()).collect();
         for id in reshaped {
@@ -102,13 +108,46 @@ impl Groups {
         groups
     }
 
-    /// Exceptions of a changed series that stand in for nothing any more are gone, unless Google has just `sent` them.
+    /// Exceptions that were known before and of which nothing was said, though their series changed. Its rules may have
+    /// changed more than once since the last pass, there and back again, and that took them away without a word.
+    pub(super) fn doubtful(&self, changed: &[Event]) -> Vec<String> {
+        if sabotaged(Bug::ExceptionsKept) {
+            return Vec::new();
+        }
+        let sent: BTreeSet<&str> = changed.iter().map(|event| event.id.as_str()).collect();
+        let masters = changed.iter().filter(|event| matches!(event.kind, EventKind::Master { .. }));
+        let rows = masters.filter_map(|master| self.series.get(&master.id)).flatten();
+        rows.map(|event| event.id.as_str()).filter(|id| !sent.contains(id)).map(str::to_owned).collect()
+    }
+
+    /// What Google says of an exception in doubt: its present state, or that it is none any more.
+    pub(super) fn settle(&mut self, id: &str, now: Option<&Event>) {
+        for rows in self.series.values_mut() {
+            rows.retain_mut(|row| {
+                if row.id != id {
+                    return true;
+                }
+                if let Some(now) = now {
+                    row.clone_from(now);
+                }
+                now.is_some()
+            });
+        }
+        if now.is_none() {
+            self.dropped.insert(id.to_owned());
+        }
+    }
+
+    /// Exceptions of a changed series that stand in for nothing any more are gone, unless Google has just `sent` them; all
+    /// of them when it happens once now.
     fn drop_displaced(&mut self, series: &str, sent: &BTreeSet<&str>, zone: Tz) {
         let Some(rows) = self.series.get_mut(series) else { return };
         let Some(master) = rows.iter().find(|event| event.id == series).cloned() else { return };
         let dropped = &mut self.dropped;
         rows.retain(|event| {
-            let stays = sent.contains(event.id.as_str()) || has_place_for(&master, event, zone, &Limits::default());
+            let alone = master.kind == EventKind::Single && event.id != master.id;
+            let stays =
+                sent.contains(event.id.as_str()) || !alone && has_place_for(&master, event, zone, &Limits::default());
             if !stays {
                 dropped.insert(event.id.clone());
             }
@@ -205,6 +244,21 @@ mod tests {
         let stored = BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40)])]);
         let groups = Groups::apply(stored, &[event("m", EventKind::Single, 12)], Tz::UTC);
         assert_eq!(starts(&groups.series["m"]), [12]);
+        // Else they would come back when it repeats again.
+        assert_eq!(groups.dropped, BTreeSet::from(["m_1".to_owned()]));
+    }
+
+    #[test]
+    fn exceptions_that_came_without_their_changed_master_are_in_doubt() {
+        let stored =
+            BTreeMap::from([("m".to_owned(), vec![daily("m"), moved("m_1", "m", 33, 40), moved("m_2", "m", 57, 60)])]);
+        let doubtful = |changed: &[Event]| {
+            let groups = Groups::apply(stored.clone(), changed, Tz::UTC);
+            groups.doubtful(changed)
+        };
+        assert_eq!(doubtful(&[daily("m")]), ["m_1", "m_2"]);
+        assert_eq!(doubtful(&[daily("m"), moved("m_1", "m", 33, 41)]), ["m_2"]);
+        assert_eq!(doubtful(&[moved("m_1", "m", 33, 41)]), Vec::<String>::new());
     }
 
     /// Applies each of `changes` in a pass of its own.

@@ -13,7 +13,10 @@ use super::{
     pass::{Heading, PAGES_MAX, Pass, PassError, Report, Silence, tell_limited},
 };
 use crate::{
-    domain::{Event, EventKind},
+    domain::{
+        Event, EventKind,
+        sabotage::{Bug, sabotaged},
+    },
     google::EventsQuery,
     store::{
         self, Lane,
@@ -113,6 +116,9 @@ impl Mirrors {
             seen.listed.extend(own.iter().map(|own| own.event.id.clone()));
             seen.own.extend(own.into_iter().filter(|own| !own.is_echo(zone)));
             self.stage(pass, staged, own_rows, Vec::new(), seen).await?;
+            if sabotaged(Bug::ServedTooEarly) && pass.calendar.mirror.sync_token.is_some() {
+                self.serve_early(pass, staged).await?;
+            }
 
             // Tombstones of single events and masters are of no use in a fresh state.
             let kept = theirs.into_iter().filter(|item| !is_tombstone(&item.event));
@@ -129,6 +135,21 @@ impl Mirrors {
             }
         }
         Err(PassError::Endless)
+    }
+
+    /// A deliberate bug: switches to rows that are not complete.
+    async fn serve_early(&self, pass: &Pass, staged: Generation) -> Result<(), PassError> {
+        let token = pass.calendar.mirror.sync_token.clone().unwrap_or_default();
+        let (lease, length) = (pass.lease, self.lease());
+        let mut finished = self.finished(pass, Heading::default(), token, 0, Silence::default());
+        finished.generation = staged.number;
+        let switch = store::work::<(), store::Error, _>(move |tx| {
+            Box::pin(async move {
+                tx.finish_pass(&lease, &finished).await?;
+                tx.keep_lease(&lease, length, 0).await
+            })
+        });
+        Ok(self.store.write(Lane::Background, switch).await?)
     }
 
     /// Writes events in the order of the table, and the busy slots of those that happen once.

@@ -11,7 +11,10 @@ use super::{
     pass::{Heading, PAGES_MAX, Pass, PassError, Report, tell_limited},
 };
 use crate::{
-    domain::Event,
+    domain::{
+        Event, EventKind, EventStatus,
+        sabotage::{Bug, sabotaged},
+    },
     google::{self, AccountKey, EventsQuery, Google, Item},
     store::{
         self, Lane,
@@ -21,13 +24,15 @@ use crate::{
 
 /// Most items that one transaction applies. More are staged like a first sync.
 pub(super) const ITEMS_MAX: usize = 2_500;
+/// Most exceptions that are asked for one by one. With more in doubt, everything is read anew.
+const DOUBTFUL_MAX: usize = 50;
 /// Most busy slots that one transaction replaces.
 const SLOTS_MAX: usize = 5_000;
 
 impl Mirrors {
     pub(super) async fn incremental(&self, pass: &Pass, token: &str) -> Result<Report, PassError> {
         let (items, heading, token) = self.changed_items(pass, token).await?;
-        let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
+        let zone = heading.zone.filter(|_| !sabotaged(Bug::ZoneIgnored)).unwrap_or(pass.calendar.time_zone);
         let zone_changed = zone != pass.calendar.time_zone;
         let count = items.len();
         let odd = items.iter().filter(|item| item.odd.is_some()).count();
@@ -48,7 +53,7 @@ impl Mirrors {
         }
 
         let (own, theirs) = split_own(&self.store, pass.calendar.business, items).await?;
-        let mirrored: Vec<MirroredEvent> = theirs.into_iter().map(mirrored).collect();
+        let mirrored: Vec<MirroredEvent> = theirs.into_iter().filter(is_wanted).map(mirrored).collect();
         // Every all-day event lies elsewhere when the zone has changed, and every series without a zone of its own.
         let floating = if zone_changed { self.floating(pass).await? } else { BTreeMap::new() };
         let (groups, masters) = self.groups(pass, &mirrored, floating, zone).await?;
@@ -67,6 +72,14 @@ impl Mirrors {
             mirrored.into_iter().chain(masters).filter(|event| !groups.deleted.contains(&event.event.id)).collect();
         let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
         let own_rows: Vec<MirroredEvent> = own.iter().map(OwnEvent::row).collect();
+        if sabotaged(Bug::TokenBeforeRows) {
+            let finished = finished.clone();
+            let early = store::work::<(), store::Error, _>(move |tx| {
+                Box::pin(async move { tx.finish_pass(&lease, &finished).await })
+            });
+            self.store.write(Lane::Background, early).await?;
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
         let apply = store::work::<i64, store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, 0).await?;
@@ -117,7 +130,10 @@ impl Mirrors {
             let google = if page_token.is_some() { &pass.google_again } else { &pass.google };
             let mut page = google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
             heading.read(&page);
-            items.append(&mut page.items);
+            let last = page_token.is_some() && page.next_page_token.is_none();
+            if !(last && sabotaged(Bug::LastPageForgotten)) {
+                items.append(&mut page.items);
+            }
             if items.len() > ITEMS_MAX {
                 return Err(PassError::TooMuch);
             }
@@ -164,15 +180,59 @@ impl Mirrors {
                 masters.push(master);
             }
         }
+        let confirmed = self.confirm_exceptions(pass, changed, &events, &mut groups).await?;
+        masters.extend(confirmed);
         Ok((groups, masters))
+    }
+
+    /// Asks for each exception in doubt whether it still is one. Google answers with a plain instance, which is as old as
+    /// its master, or with nothing where there is none.
+    async fn confirm_exceptions(
+        &self,
+        pass: &Pass,
+        changed: &[MirroredEvent],
+        events: &[Event],
+        groups: &mut Groups,
+    ) -> Result<Vec<MirroredEvent>, PassError> {
+        let doubtful = groups.doubtful(events);
+        if doubtful.len() > DOUBTFUL_MAX {
+            return Err(PassError::TooMuch);
+        }
+        let mut confirmed = Vec::new();
+        for id in doubtful {
+            let found = match self.fetch_event(pass, &id).await {
+                // No word on whether it is there.
+                Err(PassError::Google(google::Error::Forbidden { .. } | google::Error::BadRequest { .. })) => continue,
+                found => found?,
+            };
+            let instance = found.filter(|item| {
+                let master = changed.iter().find(|master| master.event.id == item.event.series_id());
+                matches!(item.event.kind, EventKind::Exception { .. })
+                    && master.is_none_or(|master| master.etag.is_none() || master.etag != item.etag)
+            });
+            groups.settle(&id, instance.as_ref().map(|item| &item.event));
+            confirmed.extend(instance.map(mirrored));
+        }
+        Ok(confirmed)
     }
 
     /// The master that an exception names and that no page held. `None` when Google says that it is gone, or not to be
     /// seen: somebody may be invited to one instance only.
     pub(super) async fn fetch_master(&self, pass: &Pass, id: &str) -> Result<Option<MirroredEvent>, PassError> {
+        match self.fetch_event(pass, id).await {
+            Err(PassError::Google(google::Error::Forbidden { .. } | google::Error::BadRequest { .. })) => Ok(None),
+            found => Ok(found?.filter(|item| !is_tombstone(&item.event)).map(mirrored)),
+        }
+    }
+
+    /// `None` when there is no such event.
+    async fn fetch_event(&self, pass: &Pass, id: &str) -> Result<Option<Item>, PassError> {
         self.keep(pass).await?;
-        let found = ask_master(&pass.google_again, pass.account(), &pass.calendar.google_id, id).await?;
-        Ok(found.map(mirrored))
+        match pass.google_again.get_event(pass.account(), &pass.calendar.google_id, id).await {
+            Ok(item) => Ok(Some(item)),
+            Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -209,6 +269,15 @@ fn latest(items: Vec<Item>) -> Vec<Item> {
         }
     }
     kept
+}
+
+/// Whether an item is to be mirrored, which it always is, but for a deliberate bug.
+fn is_wanted(item: &Item) -> bool {
+    let exception = matches!(item.event.kind, EventKind::Exception { .. });
+    let cancelled = item.event.status == EventStatus::Cancelled;
+    !(exception && sabotaged(Bug::ExceptionsDropped)
+        || exception && cancelled && sabotaged(Bug::HolesIgnored)
+        || is_tombstone(&item.event) && sabotaged(Bug::TombstonesIgnored))
 }
 
 /// The row of an event.

@@ -9,5 +9,6 @@ mod expander;
 mod floors;
 mod harness;
 mod judges;
+mod owner_model;
 mod stage;
 mod store;

@@ -45,6 +45,20 @@ async fn a_plain_list_has_masters_and_exceptions_and_an_expanded_one_instances()
 }
 
 #[tokio::test]
+async fn a_series_that_begins_at_the_second_of_two_equal_times_begins_there() {
+    let google = Google::start().await;
+    let time = |text: &str| json!({ "dateTime": text, "timeZone": "America/New_York" });
+    let event = json!({
+        "id": "second", "recurrence": ["RRULE:FREQ=DAILY;COUNT=2"],
+        "start": time("2027-11-07T01:30:00-05:00"), "end": time("2027-11-07T02:00:00-05:00"),
+    });
+    google.insert(event).await;
+    let instances = google.get("calendars/primary/events/second/instances").await.ok();
+    let found = ids(instances["items"].as_array().unwrap());
+    assert_eq!(found, ["second_20271107T063000Z", "second_20271108T063000Z"]);
+}
+
+#[tokio::test]
 async fn a_cancelled_instance_can_come_back() {
     let google = Google::start().await;
     google.insert(series("regular", 4, 9, "RRULE:FREQ=WEEKLY;COUNT=4")).await;

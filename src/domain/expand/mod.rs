@@ -8,6 +8,7 @@ use super::{
     event::{Event, EventKind, EventStatus, EventTime},
     interval::Interval,
     recurrence::{First, Members, Stamp, members},
+    sabotage::{Bug, sabotaged},
     zone::{day_start, local_to_utc, utc_to_local},
 };
 
@@ -113,6 +114,8 @@ pub fn has_place_for(master: &Event, exception: &Event, calendar_zone: Tz, limit
         return true;
     };
     let Some(first) = First::of(master, calendar_zone) else { return true };
+    // A series of events without length has places, too.
+    let first = First { length: first.length.max(TimeDelta::microseconds(1)), ..first };
     let start = first.replaced_start(*original);
     let Some(window) = Interval::new(start, start + TimeDelta::microseconds(1)) else { return true };
     let set = members(recurrence, &first, &[], window, limits);
@@ -201,6 +204,7 @@ impl First {
 
 fn instant(time: EventTime, calendar_zone: Tz) -> DateTime<Utc> {
     match time {
+        EventTime::Date(date) if sabotaged(Bug::DaysInUtc) => day_start(date, Tz::UTC),
         EventTime::Date(date) => day_start(date, calendar_zone),
         EventTime::At { at, .. } => at,
     }

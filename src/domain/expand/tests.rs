@@ -54,6 +54,16 @@ fn busy(master: &Event, exceptions: &[Event]) -> String {
 }
 
 #[test]
+fn a_series_without_length_has_places_for_exceptions() {
+    let master = master("2026-03-02T09:00:00", "2026-03-02T09:00:00", &["RRULE:FREQ=DAILY;COUNT=3"]);
+    let has = |day: &str| {
+        let moved = exception("x", day, "2026-03-10T09:00:00", "2026-03-10T10:00:00");
+        has_place_for(&master, &moved, BERLIN, &Limits::default())
+    };
+    assert!(has("2026-03-03T09:00:00") && !has("2026-03-05T09:00:00"));
+}
+
+#[test]
 fn lines_in_every_usual_spelling_are_understood() {
     let timed = ("2026-03-02T09:00:00", "2026-03-02T10:00:00");
     let day = ("2026-03-02", "2026-03-03");
@@ -75,6 +85,11 @@ fn lines_in_every_usual_spelling_are_understood() {
         (timed, &["RDATE;VALUE=PERIOD:20260401T100000Z/PT2H"], "0302T0900 0401T1200"),
         (timed, &["RRULE:FREQ=DAILY;COUNT=2", "RRULE:FREQ=WEEKLY;COUNT=2"], "0302T0900 0303T0900 0309T0900"),
         (timed, &["RRULE:FREQ=DAILY;COUNT=4", "EXRULE:FREQ=DAILY;INTERVAL=2"], "0303T0900 0305T0900"),
+        (
+            timed,
+            &["RRULE:FREQ=DAILY;COUNT=2", "RDATE:20260309T080000Z,20260311T080000Z", "EXRULE:FREQ=WEEKLY"],
+            "0303T0900 0311T0900",
+        ),
         (timed, &["RRULE:FREQ=WEEKLY;BYDAY=FR;UNTIL=20260313T235959Z"], "0302T0900 0306T0900 0313T0900"),
         (day, &["RRULE:FREQ=DAILY;UNTIL=20260304"], "0302 0303 0304"),
         (day, &["RRULE:FREQ=DAILY;UNTIL=20260304T000000Z"], "0302 0303 0304"),

@@ -22,6 +22,7 @@ use self::{
 };
 use super::{
     interval::Interval,
+    sabotage::{Bug, sabotaged},
     zone::{day_start, local_to_utc, utc_to_local},
 };
 
@@ -108,10 +109,11 @@ impl First {
     /// The last local time that `UNTIL=stamp` allows. RFC 5545 wants a date exactly when DTSTART is one; a date beside
     /// times means the whole of that day, since the bound is inclusive.
     fn until(&self, stamp: Stamp) -> NaiveDateTime {
-        match stamp {
+        let until = match stamp {
             Stamp::Date(date) if !self.all_day => date.and_time(NaiveTime::MIN) + TimeDelta::seconds(86_399),
             Stamp::Date(_) | Stamp::Local(_) | Stamp::Utc(_) => self.local(stamp),
-        }
+        };
+        if sabotaged(Bug::UntilExclusive) { until - TimeDelta::seconds(1) } else { until }
     }
 }
 
@@ -149,25 +151,36 @@ pub(super) fn members(
         rule.starts(from, to, &mut budget, &mut starts);
     }
     let mut steps = limits.steps_max - budget.steps;
+    starts.extend(lines.added.iter().filter_map(|added| match *added {
+        Added::Start(stamp) => Some(first.local(stamp)),
+        Added::Period(..) => None,
+    }));
+    let mut excepted = HashSet::new();
     if !except.is_empty() {
-        let mut excepted = Vec::new();
+        let mut found = Vec::new();
         // The budget of what is taken away stands apart: running out of it errs on the side of busy.
         let mut budget_of_exceptions = Budget::new(limits.steps_max, limits.occurrences_max);
         for rule in &except {
-            rule.starts(from, to, &mut budget_of_exceptions, &mut excepted);
+            rule.starts(from, to, &mut budget_of_exceptions, &mut found);
         }
         steps = steps.saturating_add(limits.steps_max - budget_of_exceptions.steps);
         budget.exhausted |= budget_of_exceptions.exhausted;
-        let excepted: HashSet<NaiveDateTime> = excepted.into_iter().collect();
-        starts.retain(|start| !excepted.contains(start));
+        excepted.extend(found);
     }
+    // An EXRULE takes away what rules give and what an RDATE adds (RFC 2445 section 4.8.5.2).
+    starts.retain(|start| !excepted.contains(start));
 
     let mut members: Vec<Member> = starts.into_iter().filter_map(|start| first.member(start, first.length)).collect();
-    members.extend(lines.added.iter().filter_map(|added| match *added {
-        Added::Start(stamp) => first.member(first.local(stamp), first.length),
-        Added::Period(stamp, length) => first.member(first.local(stamp), length),
+    members.extend(lines.added.iter().filter_map(|added| {
+        match *added {
+            Added::Start(_) => None,
+            Added::Period(stamp, length) => Some(first.local(stamp))
+                .filter(|start| !excepted.contains(start))
+                .and_then(|start| first.member(start, length)),
+        }
     }));
-    let holes = Holes::new(first, lines.removed.iter().chain(replaced));
+    let removed = lines.removed.iter().filter(|_| !sabotaged(Bug::ExdateIgnored));
+    let holes = Holes::new(first, removed.chain(replaced));
     members.retain(|member| member.interval.overlaps(window) && !holes.contains(member));
     members.sort_unstable();
     // Of several with one start, the longest stays: an RDATE may repeat what a rule gives.

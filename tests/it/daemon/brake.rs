@@ -8,7 +8,7 @@ use slotd_sandbox::Effect;
 
 use crate::{
     harness::{Db, on_both_engines},
-    stage::{OWNER, Stage, at, eventually, id, text},
+    stage::{Ending, OWNER, Stage, at, eventually, id, text},
 };
 
 const LIST: &str = "calendar.events.list";
@@ -87,7 +87,7 @@ on_both_engines! {
         stage.google.insert(&crate::stage::event("Visit", at(5, 9, 0), 30)).await;
         stage.expect_free(at(5, 9, 0), 30, false).await;
 
-        stage.restart().await;
+        stage.restart(Ending::Order, |_| {}).await;
         assert_eq!(stage.status().await["calendars"][0]["asked_bookings"], 10);
         assert_eq!(answer(&stage, &json!({ "decision": "maybe" })).await.problem().0, 400);
         assert_eq!(answer(&stage, &json!({ "decision": "keep", "why": "x" })).await.problem().0, 400);

@@ -8,6 +8,7 @@ mod client;
 mod garble;
 mod node;
 mod owner;
+mod restart;
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -31,6 +32,7 @@ pub(crate) use client::{Answer, Client};
 pub(crate) use garble::garble;
 pub(crate) use node::Node;
 pub(crate) use owner::{EDITOR, OWNER, Owner};
+pub(crate) use restart::Ending;
 
 /// The zone of the business, with daylight saving.
 pub(crate) const ZONE: Tz = Tz::Europe__Berlin;
@@ -161,13 +163,18 @@ impl Stage {
 
     /// The same for another business.
     pub(crate) async fn connect_business(&self, business: &str, email: &str) {
+        let back = self.try_connect(business, email).await;
+        assert_eq!(back.status, 200, "{}", String::from_utf8_lossy(&back.bytes));
+    }
+
+    /// What the owner sees in the end.
+    pub(crate) async fn try_connect(&self, business: &str, email: &str) -> Answer {
         let started = self.api.post("/auth/google-calendar/start", &json!({ "business_id": business })).await;
         assert_eq!(started.status, 303, "{}", started.json());
         let cookie = started.header("set-cookie").split(';').next().unwrap();
         let browser = self.api.with_bearer("");
         let consent = browser.get(&format!("{}&login_hint={email}", started.header("location"))).await;
-        let back = browser.send(Method::GET, consent.header("location"), &[("cookie", cookie)], "".into()).await;
-        assert_eq!(back.status, 200, "{}", String::from_utf8_lossy(&back.bytes));
+        browser.send(Method::GET, consent.header("location"), &[("cookie", cookie)], "".into()).await
     }
 
     /// Waits until each blocking calendar is mirrored and watched, and nothing is due.
@@ -283,17 +290,6 @@ impl Stage {
         let client = Client::new(format!("{}/api/v1", node.root()), key.reveal());
         self.nodes.push(node);
         client
-    }
-
-    /// Stops the first daemon in order and starts another on the same database. Google goes on pushing to the old place.
-    pub(crate) async fn restart(&mut self) {
-        let old = self.nodes.remove(0);
-        std::thread::scope(|scope| scope.spawn(move || old.stop()).join()).unwrap();
-        let node = Node::start(self.config.clone(), self.db.master()).await;
-        let new = NewKey { business: None, scope: Scope::Admin, label: "again".to_owned(), expires_at: None };
-        let (_, key) = node.daemon.keys.create(new).await.unwrap();
-        self.api = Client::new(format!("{}/api/v1", node.root()), key.reveal());
-        self.nodes.insert(0, node);
     }
 
     /// Looks at Google now.

@@ -60,7 +60,13 @@ pub(crate) struct Node {
 
 impl Node {
     /// Starts a daemon on a free port. Google pushes to it, unless the configuration names somebody else.
-    pub(super) async fn start(mut config: Config, master: Arc<MasterKeys>) -> Self {
+    pub(super) async fn start(config: Config, master: Arc<MasterKeys>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::start_on(listener.into_std().unwrap(), config, master).await
+    }
+
+    /// The same on a port that is open already.
+    pub(super) async fn start_on(listener: std::net::TcpListener, mut config: Config, master: Arc<MasterKeys>) -> Self {
         let (log, life) = (Log::default(), Lifecycle::new());
         let writer = log.clone();
         let lines = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
@@ -74,7 +80,7 @@ impl Node {
             .unwrap();
         let tasks = life.clone();
         let start = runtime.spawn(async move {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let listener = TcpListener::from_std(listener)?;
             let own = Url::parse(&format!("http://{}/", listener.local_addr()?))?;
             config.google.push_url.get_or_insert(own.join(PUSH_PATH)?);
             config.http.public_url = Some(own);

@@ -33,6 +33,16 @@ impl Owner {
         Self { sandbox, api, listed: Arc::default() }
     }
 
+    /// A client of the editor's, for what has no name here.
+    pub(crate) const fn editor(&self) -> &Client {
+        &self.api
+    }
+
+    /// Lets the editor write another calendar.
+    pub(crate) fn let_edit(&self, calendar: &str) {
+        assert!(self.sandbox.share(calendar, EDITOR, Role::Owner));
+    }
+
     pub(crate) fn faults(&self) -> &Faults {
         self.sandbox.faults()
     }
