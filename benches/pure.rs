@@ -66,6 +66,7 @@ fn agenda() -> Agenda<'static> {
         busy: &BUSY,
         claims: &[],
         coverage: between(TimeDelta::days(-35), TimeDelta::days(400)),
+        withheld: None,
     }
 }
 

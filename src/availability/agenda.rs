@@ -68,6 +68,9 @@ pub struct Agenda<'a> {
     pub claims: &'a [Interval],
     /// For which time the mirror holds facts. `None` when no calendar blocks: then everything is known.
     pub coverage: Option<Interval>,
+    /// Why nothing that depends on its calendars and claims counts as known: [`Reason::Stale`] or
+    /// [`Reason::OutsideCoverage`].
+    pub withheld: Option<Reason>,
 }
 
 /// Whether a booking could start at `start`, asked at `now`.
@@ -75,13 +78,16 @@ pub struct Agenda<'a> {
 /// # Errors
 ///
 /// The first reason against it. What is known to be taken is said even outside the coverage; [`Reason::OutsideCoverage`]
-/// means that nothing known speaks against it and not all is known. Never [`Reason::Cap`] or [`Reason::Stale`], which
-/// the caller knows better.
+/// means that nothing known speaks against it and not all is known. When all is withheld, only what needs no calendar is
+/// said: the past, the rules and the hours. Never [`Reason::Cap`], which the caller knows better.
 pub fn check(agenda: &Agenda<'_>, rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Reason> {
     within_notice_and_horizon(rules, start, now)?;
     let (bare, claim) = rules.occupied(start).ok_or(Reason::Closed)?;
     if !agenda.hours.covers(bare, agenda.zone) {
         return Err(Reason::Closed);
+    }
+    if let Some(reason) = agenda.withheld {
+        return Err(reason);
     }
     let full = full_times(agenda.claims, agenda.capacity, claim);
     free(agenda, &full, bare, claim)
@@ -96,6 +102,9 @@ pub(super) fn free_starts(
     range: Interval,
     now: DateTime<Utc>,
 ) -> Option<Vec<(DateTime<Utc>, DateTime<Utc>)>> {
+    if agenda.withheld.is_some() {
+        return None;
+    }
     let Rules { duration, buffer_before, buffer_after, minimum_notice, horizon, .. } = *rules;
     let tail = duration.checked_add(&buffer_after)?;
     rules.occupied(range.start())?;

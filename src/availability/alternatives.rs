@@ -133,6 +133,7 @@ mod tests {
             busy: &busy,
             claims: &[],
             coverage: None,
+            withheld: None,
         };
         let ben = Agenda { resource: resource(2), busy: &[], ..anna };
         let rules = Rules::lasting(TimeDelta::minutes(30));
@@ -164,6 +165,7 @@ mod tests {
             busy: &[],
             claims: &claims,
             coverage: None,
+            withheld: None,
         };
         let rules = Rules::lasting(TimeDelta::minutes(30));
         let offered = alternatives(&[agenda], &rules, asked, None, asked, 6);

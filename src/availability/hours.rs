@@ -37,6 +37,25 @@ pub struct HoursError {
     pub problem: &'static str,
 }
 
+/// What opening hours say about one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Door {
+    /// This opening holds it.
+    Open {
+        /// The day of the week on which it begins, as the hours name it.
+        day: &'static str,
+        /// When it begins, HH:MM.
+        opens: String,
+        /// When it ends, HH:MM up to 24:00.
+        closes: String,
+    },
+    /// None does.
+    Closed {
+        /// When it opens next, if it does within eight days.
+        opens: Option<DateTime<Utc>>,
+    },
+}
+
 /// One opening on one date: from when to when on the clock, and which instants those are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opening {
@@ -111,6 +130,29 @@ impl WeeklyHours {
             };
             Some(Opening { opens: local_opens, closes: local_closes, interval: Interval::new(start, end)? })
         })
+    }
+
+    /// What the hours say about the instant `at`.
+    #[must_use]
+    pub fn about(&self, at: DateTime<Utc>, zone: Tz) -> Door {
+        let Some(week) = Interval::new(at, at + TimeDelta::days(8)) else { return Door::Closed { opens: None } };
+        let mut opens = None;
+        for opening in self.openings_near(week, zone) {
+            if opening.interval.contains(at) {
+                let minutes =
+                    |local: NaiveDateTime| local.signed_duration_since(opening.opens.date().into()).num_minutes();
+                let clock = |local| u16::try_from(minutes(local)).map(|minutes| Clock(minutes).to_string());
+                return Door::Open {
+                    day: DAYS[opening.opens.weekday().num_days_from_monday() as usize],
+                    opens: clock(opening.opens).unwrap_or_default(),
+                    closes: clock(opening.closes).unwrap_or_default(),
+                };
+            }
+            if opening.interval.start() > at {
+                opens = opens.or(Some(opening.interval.start()));
+            }
+        }
+        Door::Closed { opens }
     }
 
     /// Whether a clock in `zone` stands within the opening hours during all of `interval`. Openings that touch, also at
@@ -239,6 +281,23 @@ mod tests {
         assert!(hours.covers(between("2026-03-29T01:00:00Z", "2026-03-29T02:00:00Z"), zone));
         // 2:30 comes twice on 25 October 2026: the shop is open from the first on.
         assert!(hours.covers(between("2026-10-25T00:30:00Z", "2026-10-25T03:00:00Z"), zone));
+    }
+
+    #[test]
+    fn the_opening_that_holds_an_instant_is_named() {
+        let hours = read(r#"{"mon":[["09:00","12:30"],["13:00","24:00"]]}"#).unwrap();
+        let zone = Tz::Europe__Berlin;
+        let about = |at: &str| hours.about(at.parse().unwrap(), zone);
+        let open = |opens: &str, closes: &str| Door::Open { day: "mon", opens: opens.into(), closes: closes.into() };
+        // Monday, 23 November 2026, 9:00 is 8:00 UTC.
+        assert_eq!(about("2026-11-23T08:00:00Z"), open("09:00", "12:30"));
+        assert_eq!(about("2026-11-23T22:59:59Z"), open("13:00", "24:00"));
+        assert_eq!(about("2026-11-23T11:30:00Z"), Door::Closed { opens: "2026-11-23T12:00:00Z".parse().ok() });
+        assert_eq!(about("2026-11-23T23:00:00Z"), Door::Closed { opens: "2026-11-30T08:00:00Z".parse().ok() });
+        assert_eq!(
+            WeeklyHours::new(Default::default()).unwrap().about("2026-11-23T08:00:00Z".parse().unwrap(), zone),
+            Door::Closed { opens: None }
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod agenda;
 mod alternatives;
 mod hours;
+mod policy;
 mod reason;
 mod slots;
 mod spoken;
@@ -15,7 +16,8 @@ mod reference;
 
 pub use agenda::{Agenda, Rules, check};
 pub use alternatives::alternatives;
-pub use hours::{HoursError, WeeklyHours};
+pub use hours::{Door, HoursError, WeeklyHours};
+pub use policy::{Course, Facts, Freshness, Policy, Purpose, WhenStale, WhenUnknown, decide};
 pub use reason::Reason;
 pub use slots::{Slot, slots};
 pub use spoken::spoken;

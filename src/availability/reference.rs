@@ -32,6 +32,7 @@ struct World {
     busy: Vec<(i64, i64)>,
     claims: Vec<(i64, i64)>,
     coverage: Option<(i64, i64)>,
+    withheld: bool,
     now: i64,
 }
 
@@ -63,6 +64,7 @@ impl World {
             busy: &busy,
             claims: &claims,
             coverage,
+            withheld: self.withheld.then_some(Reason::Stale),
         })
     }
 
@@ -111,6 +113,9 @@ impl World {
         let open = |at: DateTime<Utc>| openings.iter().any(|(_, _, opens, closes)| *opens <= at && at < *closes);
         if !minutes(start, start + duration).all(open) {
             return Err(Reason::Closed);
+        }
+        if self.withheld {
+            return Err(Reason::Stale);
         }
         let holds = |intervals: &[(i64, i64)], at: DateTime<Utc>| {
             intervals.iter().filter(|(from, to)| self.at(*from) <= at && at < self.at(*to)).count()
@@ -187,10 +192,11 @@ fn world() -> impl Strategy<Value = World> {
     let span = || (-600_i64..2_200, 1_i64..300).prop_map(|(from, length)| (from, from + length));
     let coverage = prop::option::of((-900_i64..0, 900_i64..2_600));
     let spans = |most| prop::collection::vec(span(), 0..most);
-    (0..PLACES.len(), openings(), rules(), 0_u32..4, spans(4), spans(10), coverage, -600_i64..600).prop_map(
-        |(place, openings, rules, capacity, busy, claims, coverage, now)| {
+    let withheld = prop::bool::weighted(0.1);
+    (0..PLACES.len(), openings(), rules(), 0_u32..4, spans(4), spans(10), coverage, withheld, -600_i64..600).prop_map(
+        |(place, openings, rules, capacity, busy, claims, coverage, withheld, now)| {
             let (zone, day) = PLACES[place];
-            World { zone, day: day.parse().unwrap(), openings, rules, capacity, busy, claims, coverage, now }
+            World { zone, day: day.parse().unwrap(), openings, rules, capacity, busy, claims, coverage, withheld, now }
         },
     )
 }

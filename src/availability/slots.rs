@@ -152,7 +152,7 @@ mod tests {
 
     fn agenda(hours: &WeeklyHours, zone: Tz) -> Agenda<'_> {
         let resource = ResourceId::new(Uuid::from_u128(1));
-        Agenda { resource, zone, hours, capacity: 1, busy: &[], claims: &[], coverage: None }
+        Agenda { resource, zone, hours, capacity: 1, busy: &[], claims: &[], coverage: None, withheld: None }
     }
 
     fn starts(agenda: Agenda<'_>, rules: &Rules, range: Interval) -> Vec<String> {

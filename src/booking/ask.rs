@@ -1,17 +1,18 @@
 //! Questions: is it free, when is it free, when is somebody busy.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
+use futures_util::future::BoxFuture;
 
 use super::{
     BookingError, Desk,
-    freshness::{Freshness, Standing},
+    freshness::{Standing, Terms},
     office::{Diary, Office, Wish, around, find_alternatives, judge},
 };
 use crate::{
-    availability::{Reason, Slot, slots},
+    availability::{Course, Purpose, Reason, Rules, Slot, slots},
     domain::{BusinessId, Interval, ResourceId, interval::merge},
-    store,
+    store::{self, Tx, calendars::Calendar},
 };
 
 /// The answer to "is it free?".
@@ -48,11 +49,22 @@ pub struct SlotsQuestion {
     pub diverse: bool,
 }
 
+/// Somebody whose time is not known, or not all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Who.
+    pub resource: ResourceId,
+    /// Why.
+    pub reason: Reason,
+}
+
 /// The answer to "when can I come?".
 #[derive(Debug, Clone)]
 pub struct SlotsAnswer {
     /// In the order of their starts.
     pub slots: Vec<Slot>,
+    /// Whose time is not known, so that there may be more slots.
+    pub gaps: Vec<Gap>,
     /// How the mirror stands.
     pub standing: Standing,
     /// The zone to tell times in.
@@ -73,15 +85,55 @@ pub struct Busy {
 /// The answer to "when is somebody busy?".
 #[derive(Debug, Clone)]
 pub struct BusyAnswer {
-    /// Merged for each resource, clipped to what was asked, in the order of their starts.
-    pub busy: Vec<Busy>,
+    /// Merged for each resource, clipped to what was asked, in the order of their starts. `None` when it may not be told:
+    /// a list without the busy time of somebody would look as if they were free.
+    pub busy: Option<Vec<Busy>>,
+    /// Whose time is not known, or not for the whole range.
+    pub gaps: Vec<Gap>,
     /// How the mirror stands.
     pub standing: Standing,
     /// The zone to tell times in.
     pub zone: Tz,
 }
 
+/// What came of trying to answer.
+enum Attempt<T> {
+    Answered(T),
+    /// These calendars are to be looked at first.
+    Behind(Vec<Calendar>),
+}
+
 impl Desk {
+    /// Answers a question on one state of the tables; when the business or the caller wants it, on a second one, after a
+    /// look at Google.
+    async fn ask<T, F>(
+        &self,
+        business: BusinessId,
+        max_staleness: Option<TimeDelta>,
+        question: F,
+    ) -> Result<T, BookingError>
+    where
+        F: for<'t> Fn(&'t mut Tx, Terms) -> BoxFuture<'t, Result<Attempt<T>, BookingError>> + Clone + Send + 'static,
+        T: Send + 'static,
+    {
+        let deadline = self.deadline();
+        let mut terms = Terms {
+            purpose: Purpose::Question,
+            since: max_staleness.map(|age| self.clock.now() - age),
+            fresh_for: self.limits.fresh_for,
+            looked: false,
+        };
+        loop {
+            let question = question.clone();
+            let work = store::work::<Attempt<T>, BookingError, _>(move |tx| question(tx, terms));
+            match self.store.read(work).await? {
+                Attempt::Answered(answer) => return Ok(answer),
+                Attempt::Behind(calendars) => self.look(business, calendars, &terms, deadline).await?,
+            }
+            terms.looked = true;
+        }
+    }
+
     /// Whether `wish` can be had at `start`, and else what can. When the mirror is older than `max_staleness`, Google is
     /// asked first, under a deadline.
     pub async fn is_free(
@@ -89,72 +141,27 @@ impl Desk {
         business: BusinessId,
         wish: Wish,
         start: DateTime<Utc>,
-        max_staleness: Option<chrono::TimeDelta>,
+        max_staleness: Option<TimeDelta>,
     ) -> Result<Answer, BookingError> {
-        let current = match max_staleness {
-            Some(age) => self.look_again(business, &wish, age).await?.is_current,
-            None => true,
-        };
-        let fresh_for = self.limits.fresh_for;
-        let ask = store::work::<Answer, BookingError, _>(move |tx| {
-            Box::pin(async move {
-                let (now, office) = (tx.now(), Office::read(tx, business).await?);
-                let order = office.order(&wish)?;
-                let diary = Diary::read(tx, business, &order.candidates, around(start, &order.rules)?, None).await?;
-                let verdict = judge(&office.agendas(&order.candidates, &diary), &order.rules, start, now);
-                let verdict = if current { verdict } else { Err(Reason::Stale) };
-                let alternatives = match &verdict {
-                    Ok(_) => Vec::new(),
-                    Err(reason) => {
-                        let mut found = find_alternatives(tx, &office, &order, start, None).await?;
-                        // What is not known of the asked time is no offer.
-                        found.retain(|slot| !reason.is_unknown() || slot.interval.start() != start);
-                        found
-                    }
-                };
-                let end = start + order.rules.duration;
-                let empty = || BookingError::Invalid { field: "end", detail: "it must be after `start`".to_owned() };
-                Ok(Answer {
-                    available: match &verdict {
-                        Ok(_) => Some(true),
-                        Err(reason) if reason.is_unknown() => None,
-                        Err(_) => Some(false),
-                    },
-                    reason: verdict.as_ref().err().copied(),
-                    interval: Interval::new(start, end).ok_or_else(empty)?,
-                    resources: verdict.unwrap_or_default(),
-                    alternatives,
-                    standing: Standing::of(office.blocking(&order.candidates), now, fresh_for),
-                    zone: office.zone(order.named),
-                    now,
-                })
-            })
-        });
-        self.store.read(ask).await
+        self.ask(business, max_staleness, move |tx, terms| {
+            let wish = wish.clone();
+            Box::pin(async move { is_free(tx, business, &wish, start, &terms).await })
+        })
+        .await
     }
 
     /// When `wish` can be had.
-    pub async fn free_slots(&self, business: BusinessId, question: SlotsQuestion) -> Result<SlotsAnswer, BookingError> {
-        let fresh_for = self.limits.fresh_for;
-        let ask = store::work::<SlotsAnswer, BookingError, _>(move |tx| {
-            Box::pin(async move {
-                let (now, office) = (tx.now(), Office::read(tx, business).await?);
-                let order = office.order(&question.wish)?;
-                let rules = order.rules;
-                let window = question.range.widen(rules.buffer_before, rules.duration + rules.buffer_after);
-                let window = window.unwrap_or(question.range);
-                let diary = Diary::read(tx, business, &order.candidates, window, None).await?;
-                let agendas = office.agendas(&order.candidates, &diary);
-                let found = slots(&agendas, &rules, question.range, now, question.limit, question.diverse);
-                Ok(SlotsAnswer {
-                    slots: found,
-                    standing: Standing::of(office.blocking(&order.candidates), now, fresh_for),
-                    zone: office.zone(order.named),
-                    now,
-                })
-            })
-        });
-        self.store.read(ask).await
+    pub async fn free_slots(
+        &self,
+        business: BusinessId,
+        asked: SlotsQuestion,
+        max_staleness: Option<TimeDelta>,
+    ) -> Result<SlotsAnswer, BookingError> {
+        self.ask(business, max_staleness, move |tx, terms| {
+            let asked = asked.clone();
+            Box::pin(async move { free_slots(tx, business, &asked, &terms).await })
+        })
+        .await
     }
 
     /// When the resources of a business, or one of them, are busy: by their calendars, or by bookings and their buffers.
@@ -163,32 +170,13 @@ impl Desk {
         business: BusinessId,
         resource: Option<String>,
         range: Interval,
+        max_staleness: Option<TimeDelta>,
     ) -> Result<BusyAnswer, BookingError> {
-        let fresh_for = self.limits.fresh_for;
-        let ask = store::work::<BusyAnswer, BookingError, _>(move |tx| {
-            Box::pin(async move {
-                let (now, office) = (tx.now(), Office::read(tx, business).await?);
-                let named = resource.as_deref().map(|text| office.resource(text)).transpose()?;
-                let asked: Vec<ResourceId> = match named {
-                    Some(id) => vec![id],
-                    None => office.resources.iter().map(|resource| resource.id).collect(),
-                };
-                let diary = Diary::read(tx, business, &asked, range, None).await?;
-                let mut busy = Vec::new();
-                for agenda in office.agendas(&asked, &diary) {
-                    let all = merge([agenda.busy, agenda.claims].concat());
-                    let clipped = all.into_iter().filter_map(|interval| interval.clip(range));
-                    busy.extend(clipped.map(|interval| Busy { resource: agenda.resource, interval }));
-                }
-                busy.sort_by_key(|busy| (busy.interval, busy.resource));
-                Ok(BusyAnswer {
-                    busy,
-                    standing: Standing::of(office.blocking(&asked), now, fresh_for),
-                    zone: office.zone(named),
-                })
-            })
-        });
-        self.store.read(ask).await
+        self.ask(business, max_staleness, move |tx, terms| {
+            let resource = resource.clone();
+            Box::pin(async move { busy(tx, business, resource.as_deref(), range, &terms).await })
+        })
+        .await
     }
 
     /// How the mirror of a business stands, all calendars that block together.
@@ -207,15 +195,132 @@ impl Desk {
     }
 }
 
-impl Standing {
-    /// What to tell a receptionist who books on this state of knowledge.
-    pub(super) fn warning(&self) -> Option<&'static str> {
-        match self.freshness {
-            Freshness::Fresh => None,
-            Freshness::Stale | Freshness::Unknown => Some(
-                "Google Calendar cannot be checked at the moment. The booking stands and is written to the calendar as \
-                 soon as Google answers; a change that the owner made meanwhile may not be known yet.",
-            ),
-        }
+async fn is_free(
+    tx: &mut Tx,
+    business: BusinessId,
+    wish: &Wish,
+    start: DateTime<Utc>,
+    terms: &Terms,
+) -> Result<Attempt<Answer>, BookingError> {
+    let (now, office) = (tx.now(), Office::read(tx, business).await?);
+    let order = office.order(wish)?;
+    let window = around(start, &order.rules)?;
+    let behind = office.behind(&order.candidates, terms, now);
+    if !behind.is_empty() {
+        return Ok(Attempt::Behind(behind));
     }
+    let diary = Diary::read(tx, business, &order.candidates, window, None).await?;
+    let verdict = judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now);
+    let alternatives = match &verdict {
+        Ok(_) => Vec::new(),
+        Err(_) => find_alternatives(tx, &office, &order, start, None, terms).await?,
+    };
+    // A yes rests on the calendars of those who can do it; anything else on all that were asked.
+    let matter = verdict.as_ref().unwrap_or(&order.candidates);
+    let end = start + order.rules.duration;
+    let empty = || BookingError::Invalid { field: "end", detail: "it must be after `start`".to_owned() };
+    Ok(Attempt::Answered(Answer {
+        available: match &verdict {
+            Ok(_) => Some(true),
+            Err(reason) if reason.is_unknown() => None,
+            Err(_) => Some(false),
+        },
+        reason: verdict.as_ref().err().copied(),
+        interval: Interval::new(start, end).ok_or_else(empty)?,
+        standing: Standing::of(office.blocking(matter), now, terms.fresh_for),
+        resources: verdict.clone().unwrap_or_default(),
+        alternatives,
+        zone: office.zone(order.named),
+        now,
+    }))
+}
+
+async fn free_slots(
+    tx: &mut Tx,
+    business: BusinessId,
+    asked: &SlotsQuestion,
+    terms: &Terms,
+) -> Result<Attempt<SlotsAnswer>, BookingError> {
+    let (now, office) = (tx.now(), Office::read(tx, business).await?);
+    let order = office.order(&asked.wish)?;
+    let behind = office.behind(&order.candidates, terms, now);
+    if !behind.is_empty() {
+        return Ok(Attempt::Behind(behind));
+    }
+    let rules = order.rules;
+    let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after);
+    let diary = Diary::read(tx, business, &order.candidates, window.unwrap_or(asked.range), None).await?;
+    let agendas = office.agendas(&order.candidates, &diary, terms, now);
+    let needed = bookable(asked.range, &rules, now);
+    Ok(Attempt::Answered(SlotsAnswer {
+        slots: slots(&agendas, &rules, asked.range, now, asked.limit, asked.diverse),
+        gaps: gaps(&office, &order.candidates, needed, terms, now),
+        standing: Standing::of(office.blocking(&order.candidates), now, terms.fresh_for),
+        zone: office.zone(order.named),
+        now,
+    }))
+}
+
+async fn busy(
+    tx: &mut Tx,
+    business: BusinessId,
+    resource: Option<&str>,
+    range: Interval,
+    terms: &Terms,
+) -> Result<Attempt<BusyAnswer>, BookingError> {
+    let (now, office) = (tx.now(), Office::read(tx, business).await?);
+    let named = resource.map(|text| office.resource(text)).transpose()?;
+    let asked: Vec<ResourceId> = match named {
+        Some(id) => vec![id],
+        None => office.resources.iter().map(|resource| resource.id).collect(),
+    };
+    let behind = office.behind(&asked, terms, now);
+    if !behind.is_empty() {
+        return Ok(Attempt::Behind(behind));
+    }
+    let diary = Diary::read(tx, business, &asked, range, None).await?;
+    let agendas = office.agendas(&asked, &diary, terms, now);
+    let told = agendas.iter().all(|agenda| agenda.withheld.is_none()).then(|| {
+        let mut busy = Vec::new();
+        for agenda in &agendas {
+            let all = merge([agenda.busy, agenda.claims].concat());
+            let clipped = all.into_iter().filter_map(|interval| interval.clip(range));
+            busy.extend(clipped.map(|interval| Busy { resource: agenda.resource, interval }));
+        }
+        busy.sort_by_key(|busy| (busy.interval, busy.resource));
+        busy
+    });
+    Ok(Attempt::Answered(BusyAnswer {
+        busy: told,
+        gaps: gaps(&office, &asked, Some(range), terms, now),
+        standing: Standing::of(office.blocking(&asked), now, terms.fresh_for),
+        zone: office.zone(named),
+    }))
+}
+
+/// The part of `range` that bookings can be made in, with what they occupy around it. `None` when there is none.
+fn bookable(range: Interval, rules: &Rules, now: DateTime<Utc>) -> Option<Interval> {
+    let earliest = range.start().max(now.checked_add_signed(rules.minimum_notice)?);
+    let latest = range.end().min(now.checked_add_signed(rules.horizon)?);
+    Interval::new(earliest, latest)?.widen(rules.buffer_before, rules.duration + rules.buffer_after)
+}
+
+/// Whose time is not known, on these terms, in all of `needed`.
+fn gaps(
+    office: &Office,
+    asked: &[ResourceId],
+    needed: Option<Interval>,
+    terms: &Terms,
+    now: DateTime<Utc>,
+) -> Vec<Gap> {
+    let gap = |resource: ResourceId| {
+        let (standing, course) = office.course(resource, terms, now);
+        let covers = |needed| standing.coverage.is_none_or(|coverage| coverage.covers(needed));
+        match course {
+            Course::Refuse(reason) => Some(Gap { resource, reason }),
+            _ if needed.is_none_or(covers) => None,
+            _ => Some(Gap { resource, reason: Reason::OutsideCoverage }),
+        }
+    };
+    asked.iter().filter_map(|id| gap(*id)).collect()
 }

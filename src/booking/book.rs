@@ -7,17 +7,18 @@ use chrono_tz::Tz;
 
 use super::{
     BookingError, Desk, Key, Refusal, Reply,
-    freshness::Standing,
+    freshness::{Freshness, Standing, Terms},
     office::{Diary, Office, Order, Wish, around, find_alternatives, judge},
     remember::{keep, recall},
 };
 use crate::{
-    availability::Reason,
+    availability::{Course, Purpose, Reason},
     domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, event_id},
     store::{
         self, Lane, Tx,
         accounts::AccountStatus,
         bookings::{Booking, CalendarSync, Customer, EventLink},
+        calendars::Calendar,
         claims::{Source, Step},
     },
 };
@@ -77,10 +78,12 @@ impl Desk {
         if let Some(reply) = self.recall(business, key.clone()).await? {
             return Ok(reply);
         }
-        let look = self.look_again(business, &new.wish, self.limits.verify_after).await?;
+        let wish = new.wish.clone();
+        let candidates = move |office: &Office, _: Option<&Booking>| office.order(&wish).map(|order| order.candidates);
+        let terms = self.look_before_booking(business, None, candidates).await?;
         let mut outcome = Err(BookingError::Store(store::Error::Exists));
         for _ in 0..TRIES {
-            outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), look.is_current).await;
+            outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), terms).await;
             match &outcome {
                 // Somebody was faster between the check and the insert, or with the same key: look again.
                 Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended)) => {}
@@ -122,9 +125,8 @@ impl Desk {
         new: NewBooking,
         key: Option<Key>,
         render: Render,
-        verified: bool,
+        terms: Terms,
     ) -> Result<Reply, BookingError> {
-        let fresh_for = self.limits.fresh_for;
         let work = store::work::<Reply, BookingError, _>(move |tx| {
             Box::pin(async move {
                 if let Some(reply) = recall(tx, business, key.as_ref()).await? {
@@ -132,13 +134,12 @@ impl Desk {
                 }
                 let office = Office::read(tx, business).await?;
                 let order = office.order(&new.wish)?;
-                let resource = settle(tx, &office, &order, new.start, None).await?;
+                let resource = settle(tx, &office, &order, new.start, None, &terms).await?;
                 let booking = write(tx, &office, &order, resource, &new).await?;
-                let standing = Standing::of(office.blocking(&[resource]), tx.now(), fresh_for);
                 let booked = Booked {
                     resources: vec![resource],
                     zone: office.zone(Some(resource)),
-                    warning: warning(&office, resource, &standing, verified),
+                    warning: warning(&office, resource, Some(&terms), tx.now()),
                     now: tx.now(),
                     booking,
                 };
@@ -151,40 +152,87 @@ impl Desk {
     }
 }
 
-/// What the receptionist should know about a booking that stands all the same.
+impl Desk {
+    /// Looks at Google before a booking where the business wants that, and gives the terms to book on. `candidates` are
+    /// those whom it may concern; `moved` is the booking that is moved.
+    pub(super) async fn look_before_booking(
+        &self,
+        business: BusinessId,
+        moved: Option<BookingId>,
+        candidates: impl FnOnce(&Office, Option<&Booking>) -> Result<Vec<ResourceId>, BookingError> + Send + 'static,
+    ) -> Result<Terms, BookingError> {
+        let deadline = self.deadline();
+        let terms = Terms {
+            purpose: Purpose::Booking,
+            since: Some(self.clock.now() - self.limits.verify_after),
+            fresh_for: self.limits.fresh_for,
+            looked: false,
+        };
+        let read = store::work::<Vec<Calendar>, BookingError, _>(move |tx| {
+            Box::pin(async move {
+                let office = Office::read(tx, business).await?;
+                let booking = match moved {
+                    Some(id) => tx.booking(business, id).await?,
+                    None => None,
+                };
+                let candidates = candidates(&office, booking.as_ref())?;
+                Ok(office.behind(&candidates, &terms, tx.now()))
+            })
+        });
+        let behind = self.store.read(read).await?;
+        self.look(business, behind, &terms, deadline).await?;
+        Ok(Terms { looked: true, ..terms })
+    }
+}
+
+const UNCHECKED: &str = "Google Calendar cannot be checked at the moment. The booking stands and is written to the calendar as \
+                         soon as Google answers; a change that the owner made meanwhile may not be known yet.";
+const UNREAD: &str = "The calendar has not been read yet, so nobody knows what else is in it. The booking stands and is written \
+                      to the calendar.";
+const TO_RECONNECT: &str =
+    "The owner has to connect Google Calendar again. The booking stands and is written to the calendar then.";
+
+/// What the receptionist should know about a booking that stands all the same: by how the mirror stands, when it was
+/// relied on, and by whether the event can be written.
 pub(super) fn warning(
     office: &Office,
     resource: ResourceId,
-    standing: &Standing,
-    verified: bool,
+    relied: Option<&Terms>,
+    now: DateTime<Utc>,
 ) -> Option<&'static str> {
     let target = office.target(resource);
-    if target.is_some_and(|target| target.mirror.account_status != AccountStatus::Connected) {
-        return Some(
-            "The owner has to connect Google Calendar again. The booking stands and is written to the calendar then.",
-        );
+    let unwritable = |target: &Calendar| target.mirror.account_status != AccountStatus::Connected;
+    let course = relied.map(|terms| office.course(resource, terms, now));
+    match course {
+        _ if target.is_some_and(unwritable) => Some(TO_RECONNECT),
+        Some((standing, Course::Warn)) if standing.freshness == Freshness::Unknown => Some(UNREAD),
+        Some((_, Course::Warn)) => Some(UNCHECKED),
+        _ => target.is_some_and(|target| target.mirror.failures > 0).then_some(UNCHECKED),
     }
-    let unreachable = target.is_some_and(|target| target.mirror.failures > 0);
-    let stale = Standing { freshness: super::Freshness::Stale, ..*standing };
-    if unreachable || !verified { stale.warning() } else { standing.warning() }
 }
 
 /// Chooses who does it and locks them, so that what was checked stays true until the transaction ends.
 ///
-/// Candidates are looked at without a lock first, and locked in the order of their ids, each then checked again.
+/// Candidates are looked at without a lock first, and locked in the order of their ids, each then checked again. Those
+/// whose mirror is not behind come before those who need a warning.
 pub(super) async fn settle(
     tx: &mut Tx,
     office: &Office,
     order: &Order,
     start: DateTime<Utc>,
     except: Option<BookingId>,
+    terms: &Terms,
 ) -> Result<ResourceId, BookingError> {
     let (business, now) = (office.business.id, tx.now());
     let window = around(start, &order.rules)?;
     let diary = Diary::read(tx, business, &order.candidates, window, except).await?;
-    let mut reason = match judge(&office.agendas(&order.candidates, &diary), &order.rules, start, now) {
+    let mut reason = match judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now) {
         Err(reason) => reason,
         Ok(mut able) => {
+            let is_sure = |id: &ResourceId| office.course(*id, terms, now).1 == Course::Answer;
+            if able.iter().any(is_sure) {
+                able.retain(is_sure);
+            }
             able.sort_unstable();
             let mut last = Reason::Busy;
             for resource in able {
@@ -192,7 +240,7 @@ pub(super) async fn settle(
                 tx.expire_claims(business, resource, now).await?;
                 // In statements of its own, after the lock: the snapshot of the lock's statement may be older.
                 let diary = Diary::read(tx, business, &[resource], window, except).await?;
-                match judge(&office.agendas(&[resource], &diary), &order.rules, start, now) {
+                match judge(&office.agendas(&[resource], &diary, terms, now), &order.rules, start, now) {
                     Ok(_) => return Ok(resource),
                     Err(reason) => last = reason,
                 }
@@ -203,9 +251,10 @@ pub(super) async fn settle(
     if reason == Reason::Closed && order.candidates.is_empty() {
         reason = Reason::Busy;
     }
-    let alternatives = find_alternatives(tx, office, order, start, except).await?;
+    let alternatives = find_alternatives(tx, office, order, start, except, terms).await?;
+    let standing = Standing::of(office.blocking(&order.candidates), now, terms.fresh_for);
     let zone = office.zone(order.named);
-    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, zone, now })))
+    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, standing, zone, now })))
 }
 
 async fn write(

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use super::{
     Booked, BookingError, Desk, Key, Reply,
     book::{Render, exclusive, settle, time, warning},
-    freshness::Standing,
+    freshness::Terms,
     office::{Office, Order, What, Wish},
     remember::{keep, recall},
 };
@@ -49,7 +49,7 @@ impl Change {
 const OK: u16 = 200;
 
 impl Desk {
-    /// Moves or edits a booking, once for each `key`.
+    /// Moves or edits a booking, once for each `key`. A new time is looked at in Google first, like a new booking.
     pub async fn change(
         &self,
         business: BusinessId,
@@ -59,6 +59,22 @@ impl Desk {
         render: impl Fn(&Booked) -> Vec<u8> + Send + Sync + 'static,
     ) -> Result<Reply, BookingError> {
         let render: Render = Arc::new(render);
+        let terms = if change.moves() {
+            if let Some(reply) = self.recall(business, key.clone()).await? {
+                return Ok(reply);
+            }
+            let moved = change.clone();
+            // What cannot be moved at all is told by the transaction.
+            let candidates = move |office: &Office, booking: Option<&Booking>| match booking {
+                Some(booking) if matches!(booking.state, State::Confirmed { .. }) => {
+                    new_order(office, booking, &moved).map(|order| order.candidates)
+                }
+                _ => Ok(Vec::new()),
+            };
+            Some(self.look_before_booking(business, Some(id), candidates).await?)
+        } else {
+            None
+        };
         let outcome = self.retry_and_wake(move |tx| {
             let (change, key, render) = (change.clone(), key.clone(), Arc::clone(&render));
             Box::pin(async move {
@@ -72,8 +88,8 @@ impl Desk {
                     return Err(crate::domain::booking::Refused::AlreadyOver.into());
                 }
                 let office = Office::read(tx, business).await?;
-                if change.moves() {
-                    reschedule(tx, &office, &mut booking, &change).await?;
+                if let Some(terms) = &terms {
+                    reschedule(tx, &office, &mut booking, &change, terms).await?;
                 }
                 if let Some(customer) = change.customer {
                     booking.customer = Some(customer);
@@ -81,13 +97,9 @@ impl Desk {
                 if let Some(reference) = change.reference {
                     booking.reference = Some(reference);
                 }
-                let step = if change.start.is_some() || change.what.is_some() || change.resource.is_some() {
-                    Step::Rescheduled
-                } else {
-                    Step::Edited
-                };
+                let step = if terms.is_some() { Step::Rescheduled } else { Step::Edited };
                 save(tx, &mut booking, step).await?;
-                answer(tx, &office, booking, key.as_ref(), &render).await
+                answer(tx, &office, booking, terms.as_ref(), key.as_ref(), &render).await
             })
         });
         outcome.await
@@ -117,7 +129,7 @@ impl Desk {
                     tx.end_claims(&booking).await?;
                     save(tx, &mut booking, Step::Cancelled).await?;
                 }
-                answer(tx, &office, booking, key.as_ref(), &render).await
+                answer(tx, &office, booking, None, key.as_ref(), &render).await
             })
         });
         outcome.await
@@ -178,10 +190,16 @@ impl Desk {
 }
 
 /// Finds the new time under the lock and moves the claim there, in one transaction with everything else.
-async fn reschedule(tx: &mut Tx, office: &Office, booking: &mut Booking, change: &Change) -> Result<(), BookingError> {
+async fn reschedule(
+    tx: &mut Tx,
+    office: &Office,
+    booking: &mut Booking,
+    change: &Change,
+    terms: &Terms,
+) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
     let order = new_order(office, booking, change)?;
-    let resource = settle(tx, office, &order, start, Some(booking.id)).await?;
+    let resource = settle(tx, office, &order, start, Some(booking.id), terms).await?;
     booking.interval = time(start, order.rules.duration)?;
     booking.service = order.service;
     (booking.buffer_before, booking.buffer_after) = (order.rules.buffer_before, order.rules.buffer_after);
@@ -248,12 +266,11 @@ async fn answer(
     tx: &mut Tx,
     office: &Office,
     booking: Booking,
+    relied: Option<&Terms>,
     key: Option<&Key>,
     render: &Render,
 ) -> Result<Reply, BookingError> {
-    let resources = [booking.resource];
-    let standing = Standing::of(office.blocking(&resources), tx.now(), TimeDelta::MAX);
-    let warning = warning(office, booking.resource, &standing, true);
+    let warning = warning(office, booking.resource, relied, tx.now());
     let business = booking.business;
     let booked = told(tx, office, booking, warning).await?;
     let reply = Reply { status: OK, body: render(&booked), replayed: false };

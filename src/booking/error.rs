@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
+use super::Standing;
 use crate::{
     availability::{Reason, Slot},
     domain::booking,
@@ -16,6 +17,8 @@ pub struct Refusal {
     pub reason: Reason,
     /// The nearest other times, from the same state of the tables.
     pub alternatives: Vec<Slot>,
+    /// How the mirror stands.
+    pub standing: Standing,
     /// In which zone to speak of them.
     pub zone: Tz,
     /// The instant to speak from.

@@ -7,23 +7,27 @@ mod ask;
 mod book;
 mod change;
 mod error;
+mod explain;
 mod freshness;
+mod look;
 mod office;
 mod remember;
-mod verify;
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::sync::Notify;
 
-pub use ask::{Answer, Busy, BusyAnswer, SlotsAnswer, SlotsQuestion};
+pub use ask::{Answer, Busy, BusyAnswer, Gap, SlotsAnswer, SlotsQuestion};
 pub use book::{Booked, NewBooking};
 pub use change::Change;
 pub use error::{BookingError, Refusal};
-pub use freshness::{Freshness, Standing};
+pub use explain::{Cause, CauseKind, ExplainQuestion, Explanation, ResourceExplained, Verdict};
+pub use freshness::{Doubt, Freshness, Standing};
 pub use office::{Office, What, Wish};
 pub use remember::{Key, Reply};
+
+use look::Wishes;
 
 use crate::{config, domain::SharedClock, store::Store, telemetry::Metrics};
 
@@ -39,6 +43,8 @@ pub struct Desk {
     mirrors: Arc<Notify>,
     /// Is told of each pass that ends on this node.
     passes: Arc<Notify>,
+    /// Looks at Google that callers of this node wait for.
+    wishes: Wishes,
     limits: Limits,
 }
 
@@ -89,6 +95,6 @@ impl Desk {
             verify_after: TimeDelta::seconds(booking.verify_after_s.into()),
             fresh_for: TimeDelta::seconds(2 * i64::from(sync.poll_unwatched_s)),
         };
-        Self { store, clock, metrics, outbox, mirrors, passes, limits }
+        Self { store, clock, metrics, outbox, mirrors, passes, wishes: Wishes::default(), limits }
     }
 }

@@ -5,9 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{BookingError, freshness::Standing};
+use super::{
+    BookingError,
+    freshness::{Freshness, Standing, Terms},
+};
 use crate::{
-    availability::{Agenda, Reason, Rules, Slot, alternatives, check},
+    availability::{Agenda, Course, Purpose, Reason, Rules, Slot, alternatives, check},
     domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
 };
@@ -135,23 +138,47 @@ impl Office {
         Ok(Order { rules, service, candidates, named })
     }
 
-    /// What is known of each of `resources`, for the rules to judge.
-    pub(super) fn agendas<'a>(&'a self, resources: &[ResourceId], diary: &'a Diary) -> Vec<Agenda<'a>> {
+    /// How the mirror of one resource stands, and what the business wants done with it.
+    pub(super) fn course(&self, resource: ResourceId, terms: &Terms, now: DateTime<Utc>) -> (Standing, Course) {
+        let standing = Standing::of(self.blocking(&[resource]), now, terms.fresh_for);
+        (standing, terms.course(self.business.freshness, &standing))
+    }
+
+    /// The calendars that are to be looked at before `resources` are spoken of.
+    pub(super) fn behind(&self, resources: &[ResourceId], terms: &Terms, now: DateTime<Utc>) -> Vec<Calendar> {
+        let behind: Vec<ResourceId> =
+            resources.iter().copied().filter(|id| self.course(*id, terms, now).1 == Course::Look).collect();
+        self.blocking(&behind).filter(|calendar| terms.wants_look(calendar, now)).cloned().collect()
+    }
+
+    /// What is known of each of `resources`, on these terms, for the rules to judge.
+    pub(super) fn agendas<'a>(
+        &'a self,
+        resources: &[ResourceId],
+        diary: &'a Diary,
+        terms: &Terms,
+        now: DateTime<Utc>,
+    ) -> Vec<Agenda<'a>> {
         let known = |id: &ResourceId| self.resources.iter().find(|resource| resource.id == *id);
-        resources
-            .iter()
-            .filter_map(known)
-            .map(|resource| Agenda {
+        let agenda = |resource: &'a Resource| {
+            let (standing, course) = self.course(resource.id, terms, now);
+            let booked_unread = terms.purpose == Purpose::Booking && standing.freshness == Freshness::Unknown;
+            Agenda {
                 resource: resource.id,
                 zone: resource.time_zone.unwrap_or(self.business.time_zone),
                 hours: resource.hours.as_ref().unwrap_or(&self.business.hours),
                 capacity: resource.capacity,
                 busy: diary.busy.get(&resource.id).map_or(&[], Vec::as_slice),
                 claims: diary.claims.get(&resource.id).map_or(&[], Vec::as_slice),
-                // Freshness plays no part in what is covered.
-                coverage: Standing::of(self.blocking(&[resource.id]), DateTime::UNIX_EPOCH, TimeDelta::zero()).coverage,
-            })
-            .collect()
+                // A business that takes bookings on an unread calendar is not asked what the calendar covers.
+                coverage: if booked_unread && course == Course::Warn { None } else { standing.coverage },
+                withheld: match course {
+                    Course::Refuse(reason) => Some(reason),
+                    Course::Look | Course::Answer | Course::Warn => None,
+                },
+            }
+        };
+        resources.iter().filter_map(known).map(agenda).collect()
     }
 }
 
@@ -226,13 +253,14 @@ pub(super) fn judge(
     Err(reasons.into_iter().min_by_key(nearness).unwrap_or(Reason::Closed))
 }
 
-/// Reads the time around `start` and finds what else can be offered.
+/// Reads the time around `start` and finds what else can be offered. What is not known on these terms is no offer.
 pub(super) async fn find_alternatives(
     tx: &mut Tx,
     office: &Office,
     order: &Order,
     start: DateTime<Utc>,
     except: Option<BookingId>,
+    terms: &Terms,
 ) -> Result<Vec<Slot>, BookingError> {
     let everybody: Vec<ResourceId> = match (&order.named, order.service) {
         // Another resource may be offered as well, when it does the same service.
@@ -245,7 +273,7 @@ pub(super) async fn find_alternatives(
     };
     let Some(window) = around(start, &order.rules)?.widen(AROUND, AROUND) else { return Ok(Vec::new()) };
     let diary = Diary::read(tx, office.business.id, &everybody, window, except).await?;
-    let agendas = office.agendas(&everybody, &diary);
+    let agendas = office.agendas(&everybody, &diary, &terms.of_offers(), tx.now());
     Ok(alternatives(&agendas, &order.rules, start, order.named, tx.now(), ALTERNATIVES))
 }
 

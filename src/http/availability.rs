@@ -1,6 +1,7 @@
 //! Is it free, when is it free, when is somebody busy.
 
 use axum::extract::State;
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     auth::Caller,
     availability::Reason,
-    booking::{SlotsQuestion, What, Wish},
+    booking::{Gap, SlotsQuestion, What, Wish},
     domain::{BusinessId, ResourceId},
     store::api_keys::Scope,
 };
@@ -77,10 +78,7 @@ pub(super) async fn availability(
             return Err(Problem::invalid("end", "give `end`, or `service` (id or name), or `duration_min`"));
         }
     };
-    if query.max_staleness_s.is_some_and(|seconds| seconds > STALENESS_MAX_S) {
-        return Err(Problem::invalid("max_staleness_s", format!("at most {STALENESS_MAX_S}")));
-    }
-    let max_staleness = query.max_staleness_s.map(|seconds| chrono::TimeDelta::seconds(seconds.into()));
+    let max_staleness = staleness(query.max_staleness_s)?;
     let wish = Wish { what, resource: query.resource };
     let answer = api.desk.is_free(business, wish, start, max_staleness).await?;
     Ok(Json(AvailabilityBody {
@@ -92,6 +90,43 @@ pub(super) async fn availability(
         alternatives: answer.alternatives.iter().map(|slot| SlotBody::new(slot, answer.zone, answer.now)).collect(),
         standing: StandingBody::new(&answer.standing, answer.zone),
     }))
+}
+
+/// The oldest last look at Google that the caller tolerates.
+fn staleness(max_staleness_s: Option<u32>) -> Result<Option<TimeDelta>, Problem> {
+    match max_staleness_s {
+        Some(seconds) if seconds > STALENESS_MAX_S => {
+            Err(Problem::invalid("max_staleness_s", format!("0 to {STALENESS_MAX_S} seconds are expected")))
+        }
+        seconds => Ok(seconds.map(|seconds| TimeDelta::seconds(seconds.into()))),
+    }
+}
+
+/// Somebody whose time is not known, or not all of it.
+#[derive(Debug, Serialize)]
+struct GapBody {
+    resource: ResourceId,
+    reason: Reason,
+}
+
+/// What is missing from an answer that tells of several people's time.
+#[derive(Debug, Serialize)]
+struct GapsBody {
+    /// Why something is missing; absent when all that was asked is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_known: Vec<GapBody>,
+}
+
+impl GapsBody {
+    fn new(gaps: &[Gap]) -> Self {
+        let stale = gaps.iter().find(|gap| gap.reason == Reason::Stale);
+        Self {
+            reason: stale.or(gaps.first()).map(|gap| gap.reason),
+            not_known: gaps.iter().map(|gap| GapBody { resource: gap.resource, reason: gap.reason }).collect(),
+        }
+    }
 }
 
 fn at_end(_: Problem) -> Problem {
@@ -123,6 +158,7 @@ pub(super) struct SlotsQuery {
     limit: Option<usize>,
     #[serde(default)]
     diverse: bool,
+    max_staleness_s: Option<u32>,
     call_id: Option<String>,
 }
 
@@ -130,6 +166,8 @@ pub(super) struct SlotsQuery {
 #[derive(Debug, Serialize)]
 pub(super) struct SlotsBody {
     slots: Vec<SlotBody>,
+    #[serde(flatten)]
+    gaps: GapsBody,
     #[serde(flatten)]
     standing: StandingBody,
 }
@@ -156,8 +194,9 @@ pub(super) async fn slots(
         limit,
         diverse: query.diverse,
     };
-    let answer = api.desk.free_slots(business, question).await?;
+    let answer = api.desk.free_slots(business, question, staleness(query.max_staleness_s)?).await?;
     Ok(Json(SlotsBody {
+        gaps: GapsBody::new(&answer.gaps),
         slots: answer.slots.iter().map(|slot| SlotBody::new(slot, answer.zone, answer.now)).collect(),
         standing: StandingBody::new(&answer.standing, answer.zone),
     }))
@@ -170,12 +209,16 @@ pub(super) struct BusyQuery {
     from: Rfc3339,
     to: Rfc3339,
     resource: Option<String>,
+    max_staleness_s: Option<u32>,
 }
 
 /// The answer to "when is somebody busy?". No titles, like Google's freeBusy.
 #[derive(Debug, Serialize)]
 pub(super) struct BusyBody {
-    busy: Vec<BusyInterval>,
+    /// Null when the time of somebody asked about may not be told: a list would look as if they were free.
+    busy: Option<Vec<BusyInterval>>,
+    #[serde(flatten)]
+    gaps: GapsBody,
     #[serde(flatten)]
     standing: StandingBody,
 }
@@ -196,14 +239,15 @@ pub(super) async fn busy(
 ) -> Result<Json<BusyBody>, Problem> {
     caller.at(business, Scope::Receptionist)?;
     let range = range(query.from.0, query.to.0, BUSY_DAYS_MAX)?;
-    let answer = api.desk.busy(business, query.resource, range).await?;
+    let answer = api.desk.busy(business, query.resource, range, staleness(query.max_staleness_s)?).await?;
     let told = |busy: &crate::booking::Busy| BusyInterval {
         start: local(busy.interval.start(), answer.zone),
         end: local(busy.interval.end(), answer.zone),
         resource: busy.resource,
     };
     Ok(Json(BusyBody {
-        busy: answer.busy.iter().map(told).collect(),
+        busy: answer.busy.map(|busy| busy.iter().map(told).collect()),
+        gaps: GapsBody::new(&answer.gaps),
         standing: StandingBody::new(&answer.standing, answer.zone),
     }))
 }

@@ -9,6 +9,7 @@ mod availability;
 mod bookings;
 mod calendars;
 mod customer;
+mod explain;
 mod google;
 mod router;
 mod setup;

@@ -98,6 +98,7 @@ struct Parts {
     field: Option<String>,
     reason: Option<&'static str>,
     alternatives: Option<serde_json::Value>,
+    standing: Option<serde_json::Value>,
     retry_after_s: Option<u32>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -124,6 +125,9 @@ pub struct ProblemBody {
     /// What could be booked instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alternatives: Option<serde_json::Value>,
+    /// How far the answer can be believed: `as_of`, `freshness`, `coverage`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<serde_json::Value>,
 }
 
 impl Problem {
@@ -139,6 +143,7 @@ impl Problem {
             field: None,
             reason: None,
             alternatives: None,
+            standing: None,
             retry_after_s: None,
             cause: None,
         }))
@@ -187,9 +192,18 @@ impl Problem {
         Self::new(Kind::Conflict, detail).because(reason)
     }
 
-    /// The time is not free; `reason` says why, `alternatives` what is.
-    pub fn slot_taken(reason: &'static str, detail: impl Into<String>, alternatives: serde_json::Value) -> Self {
-        Self::new(Kind::SlotTaken, detail).because(reason).with(|parts| parts.alternatives = Some(alternatives))
+    /// The time is not free; `reason` says why, `alternatives` what is, and the object `standing` how far that can be
+    /// believed.
+    pub fn slot_taken(
+        reason: &'static str,
+        detail: impl Into<String>,
+        alternatives: serde_json::Value,
+        standing: serde_json::Value,
+    ) -> Self {
+        Self::new(Kind::SlotTaken, detail).because(reason).with(|parts| {
+            parts.alternatives = Some(alternatives);
+            parts.standing = Some(standing);
+        })
     }
 
     /// The body is larger than `limit` bytes.
@@ -269,6 +283,7 @@ impl IntoResponse for Problem {
             field: parts.field,
             reason: parts.reason,
             alternatives: parts.alternatives,
+            standing: parts.standing,
         };
         let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
@@ -312,9 +327,11 @@ mod tests {
     #[tokio::test]
     async fn a_taken_slot_comes_with_its_reason_and_alternatives() {
         let free = json!([{ "start": "2026-11-24T15:00:00+01:00" }]);
-        let (response, body) = answer(Problem::slot_taken("busy", "Anna is busy then", free.clone())).await;
+        let standing = json!({ "as_of": null, "freshness": "stale" });
+        let (response, body) = answer(Problem::slot_taken("busy", "Anna is busy then", free.clone(), standing)).await;
         assert_eq!(response.status(), 409);
         assert_eq!((&body["reason"], &body["alternatives"]), (&json!("busy"), &free));
+        assert_eq!((&body["freshness"], body.get("as_of")), (&json!("stale"), Some(&Value::Null)));
     }
 
     #[tokio::test]

@@ -13,13 +13,14 @@ use axum::{
 use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use super::{BodyLimit, Problem, api::Api, availability, bookings, calendars, google, setup};
+use super::{BodyLimit, Problem, api::Api, availability, bookings, calendars, explain, google, setup};
 use crate::config;
 
 /// The API's routes over `api`.
 pub fn router(api: Api, config: &config::Http) -> Router {
     let business = Router::new()
         .route("/availability", get(availability::availability))
+        .route("/availability/explain", get(explain::explain))
         .route("/slots", get(availability::slots))
         .route("/busy", get(availability::busy))
         .route("/bookings", get(bookings::list).post(bookings::create))

@@ -116,7 +116,8 @@ fn refused(refusal: &Refusal) -> Problem {
     let alternatives: Vec<SlotBody> =
         refusal.alternatives.iter().map(|slot| SlotBody::new(slot, refusal.zone, refusal.now)).collect();
     let alternatives = serde_json::to_value(alternatives).unwrap_or_default();
-    Problem::slot_taken(refusal.reason.as_str(), sentence(refusal.reason), alternatives)
+    let standing = serde_json::to_value(StandingBody::new(&refusal.standing, refusal.zone)).unwrap_or_default();
+    Problem::slot_taken(refusal.reason.as_str(), sentence(refusal.reason), alternatives, standing)
 }
 
 /// Why a time cannot be had, in words.

@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse, to_json};
-use crate::{availability::WeeklyHours, crypto::BusinessKeys, domain::BusinessId};
+use crate::{
+    availability::{Policy, WeeklyHours},
+    crypto::BusinessKeys,
+    domain::BusinessId,
+};
 
 /// A tenant: one shop, practice or salon.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +27,8 @@ pub struct Business {
     pub event_title: String,
     /// Template of the calendar event's description.
     pub event_body: String,
+    /// What it wants done with a mirror that is behind.
+    pub freshness: Policy,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -36,23 +42,28 @@ struct Row {
     hours: String,
     event_title: String,
     event_body: String,
+    when_stale: String,
+    when_unknown: String,
     created_at: i64,
 }
 
 const T: &str = "business";
 const INSERT: Sql = Sql::same(
-    "INSERT INTO business (id, name, time_zone, region, hours, event_title, event_body, wrapped_keys, created_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    "INSERT INTO business (id, name, time_zone, region, hours, event_title, event_body, wrapped_keys, created_at,
+                           when_stale, when_unknown)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 );
 const SELECT: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, created_at FROM business WHERE id = $1",
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, created_at
+       FROM business WHERE id = $1",
 );
 const LIST: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, created_at
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, created_at
        FROM business WHERE id > $1 ORDER BY id LIMIT $2",
 );
 const UPDATE: Sql = Sql::same(
-    "UPDATE business SET name = $2, time_zone = $3, region = $4, hours = $5, event_title = $6, event_body = $7
+    "UPDATE business SET name = $2, time_zone = $3, region = $4, hours = $5, event_title = $6, event_body = $7,
+            when_stale = $8, when_unknown = $9
       WHERE id = $1",
 );
 const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
@@ -72,6 +83,10 @@ impl TryFrom<Row> for Business {
             hours: json(T, "hours", &row.hours)?,
             event_title: row.event_title,
             event_body: row.event_body,
+            freshness: Policy {
+                stale: parse(T, "when_stale", &row.when_stale)?,
+                unknown: parse(T, "when_unknown", &row.when_unknown)?,
+            },
             created_at: instant(T, "created_at", row.created_at)?,
         })
     }
@@ -113,6 +128,8 @@ impl Tx {
             &business.event_body,
             &wrapped,
             micros(business.created_at),
+            business.freshness.stale.as_str(),
+            business.freshness.unknown.as_str(),
         )?;
         // An earlier try may have left the keys that were rolled back with it. What they sealed, nobody could open.
         self.store().forget_keys(business.id);
@@ -144,6 +161,8 @@ impl Tx {
             to_json(T, "hours", &business.hours)?,
             &business.event_title,
             &business.event_body,
+            business.freshness.stale.as_str(),
+            business.freshness.unknown.as_str(),
         )?;
         Ok(())
     }

@@ -16,6 +16,7 @@ pub mod businesses;
 pub mod busy;
 pub mod calendars;
 pub mod calls;
+pub mod causes;
 pub mod channels;
 pub mod claims;
 pub mod events;
@@ -145,6 +146,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     busy::STATEMENTS,
     calendars::STATEMENTS,
     calls::STATEMENTS,
+    causes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
     engine::STATEMENTS,

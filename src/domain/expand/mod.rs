@@ -91,18 +91,61 @@ pub fn has_place_for(master: &Event, exception: &Event, calendar_zone: Tz, limit
         return true;
     };
     let Some(first) = First::of(master, calendar_zone) else { return true };
-    let start = match *original {
-        EventTime::At { at, .. } if first.all_day => day_start(utc_to_local(at, first.zone).date(), first.zone),
-        EventTime::At { at, .. } => at,
-        EventTime::Date(date) if first.all_day => day_start(date, first.zone),
-        EventTime::Date(date) => local_to_utc(date.and_time(first.local.time()), first.zone),
-    };
+    let start = first.replaced_start(*original);
     let Some(window) = Interval::new(start, start + TimeDelta::microseconds(1)) else { return true };
     let set = members(recurrence, &first, &[], window, limits);
     set.truncated || set.odd.is_some() || set.intervals.iter().any(|interval| interval.start() == start)
 }
 
+/// Where an event that does not block meets `window`: the time that it would take if it did. `series` is all that is known
+/// of its series, itself included. Also whether a limit was reached before it was clear.
+#[must_use]
+pub fn free_interval(
+    event: &Event,
+    series: &[Event],
+    calendar_zone: Tz,
+    window: Interval,
+    limits: &Limits,
+) -> (Option<Interval>, bool) {
+    let meets = |interval: Option<Interval>| interval.filter(|interval| interval.overlaps(window));
+    match &event.kind {
+        EventKind::Master { .. } => {
+            let would = Event { status: EventStatus::Confirmed, transparent: false, declined: false, ..event.clone() };
+            let exceptions: Vec<Event> =
+                series.iter().filter(|one| matches!(one.kind, EventKind::Exception { .. })).cloned().collect();
+            let expansion = expand_series(&would, &exceptions, calendar_zone, window, limits);
+            let own = expansion.busy.into_iter().find(|occurrence| occurrence.event_id == event.id);
+            (own.map(|occurrence| occurrence.interval), expansion.truncated)
+        }
+        EventKind::Exception { original, .. } if event.status == EventStatus::Cancelled => {
+            let master = series.iter().find(|one| matches!(one.kind, EventKind::Master { .. }));
+            let first = master.and_then(|master| First::of(master, calendar_zone));
+            let hole = first.and_then(|first| {
+                let start = first.replaced_start(*original);
+                let end = if first.all_day {
+                    day_start(utc_to_local(start, first.zone).date() + first.length, first.zone)
+                } else {
+                    start + first.length
+                };
+                Interval::new(start, end)
+            });
+            (meets(hole.or_else(|| single_interval(event, calendar_zone))), false)
+        }
+        EventKind::Single | EventKind::Exception { .. } => (meets(single_interval(event, calendar_zone)), false),
+    }
+}
+
 impl First {
+    /// The start that an exception with this `originalStartTime` stands in for.
+    fn replaced_start(&self, original: EventTime) -> DateTime<Utc> {
+        match original {
+            EventTime::At { at, .. } if self.all_day => day_start(utc_to_local(at, self.zone).date(), self.zone),
+            EventTime::At { at, .. } => at,
+            EventTime::Date(date) if self.all_day => day_start(date, self.zone),
+            EventTime::Date(date) => local_to_utc(date.and_time(self.local.time()), self.zone),
+        }
+    }
+
     fn of(master: &Event, calendar_zone: Tz) -> Option<Self> {
         let (start, end) = master.times?;
         Some(match (start, end) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{created, name, zone};
 use crate::{
     auth::Caller,
-    availability::WeeklyHours,
+    availability::{Policy, WeeklyHours, WhenStale, WhenUnknown},
     domain::{
         BusinessId,
         template::{self, BODY, TITLE},
@@ -28,6 +28,22 @@ pub(in crate::http) struct BusinessInput {
     hours: Option<WeeklyHours>,
     event_title: Option<String>,
     event_description: Option<String>,
+    #[serde(default)]
+    freshness: PolicyPatch,
+}
+
+/// What is done with a mirror that is behind. What is absent stays.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyPatch {
+    stale: Option<WhenStale>,
+    unknown: Option<WhenUnknown>,
+}
+
+impl PolicyPatch {
+    fn apply(&self, to: Policy) -> Policy {
+        Policy { stale: self.stale.unwrap_or(to.stale), unknown: self.unknown.unwrap_or(to.unknown) }
+    }
 }
 
 /// Body of `PATCH businesses/{id}`. What is absent stays.
@@ -40,6 +56,8 @@ pub(in crate::http) struct BusinessPatch {
     hours: Option<WeeklyHours>,
     event_title: Option<String>,
     event_description: Option<String>,
+    #[serde(default)]
+    freshness: PolicyPatch,
 }
 
 /// A business as answers tell it.
@@ -52,6 +70,7 @@ pub(in crate::http) struct BusinessBody {
     hours: WeeklyHours,
     event_title: String,
     event_description: String,
+    freshness: Policy,
 }
 
 impl From<Business> for BusinessBody {
@@ -64,6 +83,7 @@ impl From<Business> for BusinessBody {
             hours: business.hours,
             event_title: business.event_title,
             event_description: business.event_body,
+            freshness: business.freshness,
         }
     }
 }
@@ -97,6 +117,7 @@ pub(in crate::http) async fn create_business(
         hours: body.hours.unwrap_or_else(WeeklyHours::always),
         event_title: template("/event_title", body.event_title.as_deref().unwrap_or(TITLE))?,
         event_body: template("/event_description", body.event_description.as_deref().unwrap_or(BODY))?,
+        freshness: body.freshness.apply(Policy::default()),
         created_at: now,
     };
     let row = business.clone();
@@ -173,6 +194,7 @@ pub(in crate::http) async fn patch_business(
             business.hours = body.hours.unwrap_or(business.hours);
             business.event_title = title.unwrap_or(business.event_title);
             business.event_body = description.unwrap_or(business.event_body);
+            business.freshness = body.freshness.apply(business.freshness);
             tx.update_business(&business).await?;
             Ok(business)
         })

@@ -58,6 +58,12 @@ on_both_engines! {
             (format!("availability?start={ten}&duration_min=30&resource=Nobody"), "resource"),
             (format!("availability?start={ten}&duration_min=30&call_id=%00"), "call_id"),
             (format!("availability?start={ten}&duration_min=30&max_staleness_s=99999999999"), "max_staleness_s"),
+            (format!("availability?start={ten}&duration_min=30&max_staleness_s=-1"), "max_staleness_s"),
+            (format!("availability?start={ten}&duration_min=30&max_staleness_s=soon"), "max_staleness_s"),
+            (format!("slots?from={ten}&to={}&duration_min=30&max_staleness_s=99999999", far(1)), "max_staleness_s"),
+            (format!("slots?from={ten}&to={}&duration_min=30&max_staleness_s=1.5", far(1)), "max_staleness_s"),
+            (format!("busy?from={ten}&to={}&max_staleness_s=99999999", far(1)), "max_staleness_s"),
+            (format!("busy?from={ten}&to={}&max_staleness_s=", far(1)), "max_staleness_s"),
             (format!("availability?start={ten}&duration_min=30&durationmin=30"), "durationmin"),
             (format!("slots?from={ten}&to={nine}&duration_min=30"), "to"),
             (format!("slots?from={ten}&to={}&duration_min=30", far(63)), "to"),
@@ -126,6 +132,10 @@ on_both_engines! {
             ("/businesses", json!({ "name": "X", "time_zone": "Europe/Berlin", "region": "Germany" }), "/region"),
             ("/businesses", json!({ "name": "X", "time_zone": "Europe/Berlin", "event_title": "{price}" }), "/event_title"),
             ("/businesses", json!({ "name": " ", "time_zone": "Europe/Berlin" }), "/name"),
+            ("/businesses", json!({ "name": "X", "time_zone": "UTC", "freshness": { "stale": "ask" } }), "/freshness/stale"),
+            ("/businesses", json!({ "name": "X", "time_zone": "UTC", "freshness": { "unknown": "verify" } }), "/freshness/unknown"),
+            ("/businesses", json!({ "name": "X", "time_zone": "UTC", "freshness": { "old": "answer" } }), "/freshness/old"),
+            ("/businesses", json!({ "name": "X", "time_zone": "UTC", "freshness": "answer" }), "/freshness"),
             (&stage.at("/resources"), json!({ "name": "Chair", "time_zone": "CEST!" }), "/time_zone"),
             (&stage.at("/resources"), json!({ "name": "Chair", "capacity": 0 }), "/capacity"),
             (&stage.at("/services"), json!({ "name": "Cut", "duration_min": 0 }), "/duration_min"),
@@ -137,6 +147,12 @@ on_both_engines! {
         }
         let title = stage.api.patch(&stage.at(""), &json!({ "event_description": "{customer}" })).await;
         assert_eq!(title.problem(), (400, "invalid".to_owned(), "/event_description".to_owned()));
+        for (policy, field) in [(json!({ "stale": 7 }), "/freshness/stale"), (json!({ "unknown": "verify" }), "/freshness/unknown")] {
+            let refused = stage.api.patch(&stage.at(""), &json!({ "freshness": policy })).await;
+            assert_eq!(refused.problem(), (400, "invalid".to_owned(), field.to_owned()), "{}", refused.json());
+        }
+        let kept = stage.api.get(&stage.at("")).await.ok();
+        assert_eq!(kept["freshness"], json!({ "stale": "verify", "unknown": "refuse" }));
         assert_eq!(stage.raw.count(ROWS).await, rows);
         assert_eq!(stage.booking(&id(&booked)).await["history"].as_array().unwrap().len(), 1);
     }

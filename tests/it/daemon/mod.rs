@@ -4,6 +4,7 @@ mod bad_input;
 mod bookings;
 mod edits;
 mod follow;
+mod freshness;
 mod mirror;
 mod nodes;
 mod outage;

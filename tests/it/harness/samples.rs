@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use slotd::{
-    availability::{Rules, WeeklyHours},
+    availability::{Policy, Rules, WeeklyHours, WhenStale, WhenUnknown},
     domain::{BusinessId, Chance, Id, Interval, ResourceId, booking::State, clock::SystemChance},
     store::{
         accounts::{Account, AccountKind, AccountStatus},
@@ -91,6 +91,7 @@ pub(crate) fn business() -> Business {
         hours: WeeklyHours::always(),
         event_title: "{service} - {name}".to_owned(),
         event_body: "Phone: {phone}".to_owned(),
+        freshness: Policy { stale: WhenStale::Refuse, unknown: WhenUnknown::Answer },
         created_at: START,
     }
 }
