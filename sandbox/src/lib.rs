@@ -23,9 +23,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-pub use faults::{Effect, Fault, Faults, Listed};
+pub use faults::{Effect, Fault, Faults, GoogleError, Listed, Outage, RefusedFault, Shape, Weather};
 pub use model::{NewCalendar, RefusedEvents, Role};
 pub use oauth::ClientCredentials;
+pub use push::{Forgery, NoChannel, OpenChannel, Push};
 pub use state::Call;
 
 use state::AppState;
@@ -112,6 +113,37 @@ impl Sandbox {
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.state.calls()
+    }
+
+    /// The watch channels that are open, by id.
+    #[must_use]
+    pub fn channels(&self) -> Vec<OpenChannel> {
+        self.state.channels.open()
+    }
+
+    /// Ends watch channels of a calendar without a word to anybody, as Google's die at times. Returns how many.
+    #[must_use]
+    pub fn kill_channels(&self, calendar: &str) -> usize {
+        self.state.channels.end(|channel| channel.calendar == calendar)
+    }
+
+    /// Sends notifications now, true or forged ones. Returns the receiver's statuses in order, 0 for no answer.
+    ///
+    /// # Errors
+    ///
+    /// When the channel that is needed does not exist.
+    pub async fn push(&self, push: Push) -> Result<Vec<u16>, NoChannel> {
+        push.send(&self.state).await
+    }
+
+    /// Ends a user's grant as if the user had removed the app from the Google account. Channels end with it.
+    pub fn revoke(&self, email: &str) {
+        self.state.revoke_user(email);
+    }
+
+    /// Ends a user's access tokens before their time. Refresh tokens and the tokens of scripts live on.
+    pub fn end_access_tokens(&self, email: &str) {
+        self.state.grants().end_access(email);
     }
 
     /// Closes the port and all connections, and waits for them.

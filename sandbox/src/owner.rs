@@ -87,7 +87,7 @@ impl AppState {
         let unshared = self.arrange(|model| model.unshare(calendar, email));
         if unshared {
             self.faults.expire_sync_tokens(calendar);
-            self.channels.stop_all_for(calendar, Some(email));
+            self.channels.end(|channel| channel.calendar == calendar && channel.user == email);
         }
         unshared
     }
@@ -110,7 +110,7 @@ impl AppState {
     fn delete_calendar(&self, calendar: &str) -> bool {
         let deleted = self.arrange(|model| model.delete_calendar(calendar));
         if deleted {
-            self.channels.stop_all_for(calendar, None);
+            self.channels.end(|channel| channel.calendar == calendar);
         }
         deleted
     }

@@ -43,8 +43,11 @@ impl std::ops::DerefMut for Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FrontEnd {
     status: &'static str,
-    detail: Option<(&'static str, &'static str)>,
+    /// A reason, and what its metadata name besides the service.
+    detail: Option<Detail>,
 }
+
+pub(crate) type Detail = (&'static str, (&'static str, &'static str));
 
 impl Refusal {
     pub(crate) fn new(
@@ -140,9 +143,17 @@ impl Refusal {
     pub(crate) fn insufficient_scope(method: &'static str) -> Self {
         let message = "Request had insufficient authentication scopes.";
         let mut refusal = Self::new(403, "global", "insufficientPermissions", message);
-        refusal.front_end =
-            Some(FrontEnd { status: "PERMISSION_DENIED", detail: Some(("ACCESS_TOKEN_SCOPE_INSUFFICIENT", method)) });
+        refusal.front_end = Some(FrontEnd {
+            status: "PERMISSION_DENIED",
+            detail: Some(("ACCESS_TOKEN_SCOPE_INSUFFICIENT", ("method", method))),
+        });
         refusal
+    }
+
+    /// Makes it an answer of the front end.
+    pub(crate) fn in_front(mut self, status: &'static str, detail: Option<Detail>) -> Self {
+        self.front_end = Some(FrontEnd { status, detail });
+        self
     }
 
     /// Names the parameter or header that is to blame.
@@ -160,12 +171,12 @@ impl Refusal {
         let mut error = json!({ "errors": [entry], "code": self.status, "message": self.message });
         if let Some(front_end) = &self.front_end {
             error["status"] = json!(front_end.status);
-            if let Some((reason, method)) = front_end.detail {
+            if let Some((reason, (key, value))) = front_end.detail {
                 error["details"] = json!([{
                     "@type": "type.googleapis.com/google.rpc.ErrorInfo",
                     "reason": reason,
                     "domain": "googleapis.com",
-                    "metadata": { "service": "calendar-json.googleapis.com", "method": method },
+                    "metadata": { "service": "calendar-json.googleapis.com", key: value },
                 }]);
             }
         }

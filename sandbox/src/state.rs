@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
-use crate::clock;
-use crate::faults::Faults;
+use crate::faults::{Faults, Shape};
 use crate::model::{Calendar, Model, Role};
 use crate::oauth::Grants;
 use crate::push::Channels;
@@ -29,6 +28,16 @@ pub struct Call {
     pub method: &'static str,
     /// The calendar that the path names, `primary` resolved.
     pub calendar: Option<String>,
+    /// In whose name the call was made.
+    pub user: Option<String>,
+    /// The page of a list that was asked for, from 1.
+    pub page: Option<u32>,
+    /// Whether a list asked for everything or for what has changed.
+    pub shape: Option<Shape>,
+    /// The watch channel that the call was to open or to stop.
+    pub channel: Option<String>,
+    /// The fault that struck the call, by the name under which it is counted.
+    pub fault: Option<String>,
     /// The HTTP status of the answer; 0 when there was none.
     pub status: u16,
     /// When the answer was ready.
@@ -165,12 +174,18 @@ impl AppState {
         model.calendars.values().map(summary).collect()
     }
 
-    pub(crate) fn note(&self, method: &'static str, calendar: Option<String>, status: u16) {
+    /// Ends a user's grant as if the user had removed the app from the Google account. Channels end with it.
+    pub(crate) fn revoke_user(&self, user: &str) {
+        self.grants().revoke_user(user);
+        self.channels.stop_all_of(user);
+    }
+
+    pub(crate) fn note(&self, call: Call) {
         let mut calls = locked(&self.calls);
         if calls.len() == CALLS_MAX {
             calls.pop_front();
         }
-        calls.push_back(Call { method, calendar, status, at: clock::now() });
+        calls.push_back(call);
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {

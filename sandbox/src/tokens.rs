@@ -39,6 +39,13 @@ impl Sealer {
         if genuine { serde_json::from_slice(content).ok() } else { None }
     }
 
+    /// What a token says of itself, genuine or not.
+    pub(crate) fn peek<T: DeserializeOwned>(token: &str) -> Option<T> {
+        let token = URL_SAFE.decode(token).ok()?;
+        let (_, content) = token.split_at_checked(SEAL_LEN)?;
+        serde_json::from_slice(content).ok()
+    }
+
     fn mac(&self, binding: &str, content: &[u8]) -> [u8; SEAL_LEN] {
         let mut hash = Sha256::new();
         hash.update(self.key);

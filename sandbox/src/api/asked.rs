@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Call;
+use super::disorder::NextPage;
+use crate::faults::Effect;
 use crate::model::{Calendar, Record, Window, digest, instances_of, resolve};
 use crate::refusal::Refusal;
 
@@ -108,13 +110,7 @@ impl<'a> Asked<'a> {
             }
             None => None,
         };
-        let page = match query.get("pageToken") {
-            Some(token) => {
-                let point = call.state.sealer.open(&page_binding, token);
-                Some(point.ok_or_else(Refusal::invalid_page_token)?)
-            }
-            None => None,
-        };
+        let page = call.open_page(&page_binding)?;
         Ok(Self {
             call,
             sync_binding,
@@ -136,21 +132,35 @@ impl<'a> Asked<'a> {
         self.since.as_ref().is_some_and(|since| since.epoch != epoch)
     }
 
-    /// What lies just before the asked page.
-    pub(super) fn page_start(&self, upto: u64) -> Last {
-        match (&self.page, self.order) {
-            (Some(page), _) => page.last.clone(),
-            (None, Order::Revision) => Last::Revision(upto + 1),
-            (None, Order::Start | Order::Updated) => Last::Sorted(i64::MIN, String::new()),
-        }
+    /// The revision that the caller is known to have seen, or to have begun a pass at.
+    pub(super) fn least_revision(&self) -> u64 {
+        let since = self.since.as_ref().map_or(0, |since| since.revision);
+        self.page.as_ref().map_or(since, |page| page.upto)
     }
 
-    /// The token with which an answer ends: for the next page after `last`, else for the next sync.
-    pub(super) fn token(&self, upto: u64, epoch: u64, last: Option<Last>) -> Option<(&'static str, String)> {
+    /// The fault that has struck the call.
+    pub(super) fn effect(&self) -> Option<&Effect> {
+        self.call.effect.as_ref()
+    }
+
+    /// The number of the asked page, from 1.
+    pub(super) fn page_number(&self) -> u32 {
+        self.call.page
+    }
+
+    pub(super) fn has_named_order(&self) -> bool {
+        self.call.query.has("orderBy")
+    }
+
+    /// The token with which an answer ends: for the next page, else for the next sync.
+    pub(super) fn token(&self, upto: u64, epoch: u64, next: Option<NextPage>) -> Option<(&'static str, String)> {
         let sealer = &self.call.state.sealer;
-        match last {
-            Some(last) => Some(("nextPageToken", sealer.seal(&self.page_binding, &PagePoint { upto, last }))),
-            None if self.call.query.has("orderBy") => None,
+        match next {
+            Some(NextPage { number, last }) => {
+                let token = self.call.seal_page(&self.page_binding, number, &PagePoint { upto, last });
+                Some(("nextPageToken", token))
+            }
+            None if self.has_named_order() => None,
             None => Some(("nextSyncToken", sealer.seal(&self.sync_binding, &SyncPoint { revision: upto, epoch }))),
         }
     }

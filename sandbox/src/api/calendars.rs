@@ -94,10 +94,8 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         }
         None => None,
     };
-    let page: Option<PagePoint> = match query.get("pageToken") {
-        Some(token) => Some(call.state.sealer.open(&page_binding, token).ok_or_else(Refusal::invalid_page_token)?),
-        None => None,
-    };
+    // A page token holds the pass's revision and the last calendar shown.
+    let page: Option<PagePoint> = call.open_page(&page_binding)?;
 
     let model = call.state.model();
     let user = user(&model, call.user())?;
@@ -123,7 +121,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
         "etag": format!("\"p{}{}\"", user.list_revision, digest(&[call.user()])),
     });
     if let Some((last, _)) = items.last().filter(|_| more) {
-        answer["nextPageToken"] = json!(call.state.sealer.seal(&page_binding, &(upto, last)));
+        answer["nextPageToken"] = json!(call.seal_page(&page_binding, call.page + 1, &(upto, last)));
     } else {
         answer["nextSyncToken"] = json!(call.state.sealer.seal(&sync_binding, &(upto, epoch)));
     }

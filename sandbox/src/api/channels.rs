@@ -10,6 +10,7 @@ use url::Url;
 
 use super::Call;
 use crate::clock;
+use crate::faults::Effect;
 use crate::model::digest;
 use crate::push::{self, Channel};
 use crate::refusal::Refusal;
@@ -26,7 +27,7 @@ pub(super) fn watch(call: &Call) -> Result<Response, Refusal> {
     let channel = {
         let model = call.state.model();
         let (calendar, _) = model.calendar(call.user(), call.calendar())?;
-        if !calendar.is_watchable() {
+        if !calendar.is_watchable() || call.state.faults.is_unwatchable(&calendar.id) {
             let message = "Push notifications are not supported by this resource.";
             return Err(Refusal::new(400, "calendar", "pushNotSupportedForRequestedResource", message));
         }
@@ -65,7 +66,7 @@ fn read(
         user: call.user().to_owned(),
         address: address(body, call.state.options.allow_http_push)?,
         token: token(body)?,
-        expiration: expiration(body)?,
+        expiration: expiration(body, call.effect.as_ref())?,
     })
 }
 
@@ -73,7 +74,7 @@ fn open(call: &Call, channel: Channel) -> Result<Response, Refusal> {
     if call.state.channels.count() >= CHANNELS_MAX {
         return Err(Refusal::new(403, "usageLimits", "rateLimitExceeded", "Rate Limit Exceeded"));
     }
-    if !push::open(&call.state, channel.clone()) {
+    if !push::open(&call.state, channel.clone(), call.effect.as_ref()) {
         let message = format!("Channel id {} not unique", channel.id);
         return Err(Refusal::new(400, "global", "channelIdNotUnique", message));
     }
@@ -136,10 +137,14 @@ fn token(body: &Map<String, Value>) -> Result<Option<String>, Refusal> {
 }
 
 /// The earlier of what is asked for (`expiration` in milliseconds, `params.ttl` in seconds) and the longest life.
-fn expiration(body: &Map<String, Value>) -> Result<DateTime<Utc>, Refusal> {
+fn expiration(body: &Map<String, Value>, effect: Option<&Effect>) -> Result<DateTime<Utc>, Refusal> {
     let number = |value: &Value| value.as_i64().or_else(|| value.as_str().and_then(|text| text.parse().ok()));
     let now = clock::now();
-    let mut end = now + TTL_DEFAULT;
+    let longest = match effect {
+        Some(Effect::CapTtl { seconds }) => Duration::from_secs(u64::from(*seconds)),
+        _ => TTL_DEFAULT,
+    };
+    let mut end = now + longest;
     if let Some(value) = body.get("expiration").filter(|value| !value.is_null()) {
         let asked = number(value).and_then(DateTime::from_timestamp_millis);
         end = end.min(asked.ok_or_else(|| Refusal::invalid("Invalid expiration."))?);

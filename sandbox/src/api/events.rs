@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use chrono_tz::Tz;
 
 use super::Call;
+use super::lag::seen;
 use crate::model::{Calendar, Record, Role, View, Write, parse_zone};
 use crate::refusal::Refusal;
 
@@ -47,7 +48,8 @@ pub(super) fn get(call: &Call) -> Result<Response, Refusal> {
     let (record, viewer) = {
         let model = call.state.model();
         let (calendar, role) = model.calendar(call.user(), call.calendar())?;
-        (calendar.find(call.event()).ok_or_else(Refusal::not_found)?, Viewer::new(calendar, role))
+        let viewer = Viewer::new(calendar, role);
+        (seen(call, calendar, 0).find(call.event()).ok_or_else(Refusal::not_found)?, viewer)
     };
     show(call, &record, viewer)
 }

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::asked::{Asked, FREE, Last, Order, PagePoint, RESULTS_DEFAULT, RESULTS_MAX};
+use super::disorder::{NextPage, disturbed, is_shuffled, shuffled};
 use super::events::{Viewer, view};
+use super::lag::seen;
 use crate::faults::Effect;
 use crate::model::{Calendar, Record, Role, Window, digest, expand, instances_of, millis};
 use crate::refusal::Refusal;
@@ -19,6 +21,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     let model = call.state.model();
     let (calendar, role) = model.calendar(call.user(), call.calendar())?;
     let asked = Asked::read(call)?;
+    let calendar = &*seen(call, calendar, asked.least_revision());
     let epoch = call.state.faults.token_epoch(&calendar.id);
     if asked.has_expired(epoch) {
         return Err(Refusal::full_sync_required());
@@ -30,6 +33,7 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     };
     let viewer = Viewer::new(calendar, role);
     let mut answer = head(calendar, role);
+    let shuffled_pass = is_shuffled(&asked);
     let selected = select(&asked, calendar, upto);
     let zone = calendar.zone;
     let replaced = if asked.single { calendar.replaced() } else { HashSet::new() };
@@ -37,37 +41,50 @@ pub(super) fn list(call: &Call) -> Result<Response, Refusal> {
     drop(model);
 
     let (records, last) = match asked.order {
+        Order::Revision if shuffled_pass => paged(&asked, selected, |record| shuffled(upto, record)),
         Order::Revision => cut(selected, asked.results_max, |record| Last::Revision(record.revision)),
         Order::Start | Order::Updated => {
             let records = if asked.single { expand(&selected, asked.window, zone, &replaced) } else { selected };
             sorted(&asked, records, zone)
         }
     };
-    let (records, last) = match call.effect {
-        Some(Effect::EmptyPage) => (Vec::new(), Some(asked.page_start(upto))),
-        _ => (records, last),
-    };
+    let next = last.map(|last| NextPage { number: call.page + 1, last });
+    let (records, next) = disturbed(&asked, upto, records, next, |record| match asked.order {
+        Order::Revision if shuffled_pass => shuffled(upto, record),
+        Order::Revision => Last::Revision(record.revision),
+        Order::Start | Order::Updated => sort_key(&asked, record, zone),
+    });
     let view = view(call, viewer, asked.show_deleted)?;
     if let Some(zone) = view.zone {
         answer.insert("timeZone".to_owned(), json!(zone.name()));
     }
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
-    if let Some((name, token)) = asked.token(upto, epoch, last) {
+    if let Some((name, token)) = asked.token(upto, epoch, next) {
         answer.insert(name.to_owned(), json!(token));
     }
     call.answer(Value::Object(answer))
 }
 
 /// One page in the order of time or of the last write.
-fn sorted(asked: &Asked, mut records: Vec<Arc<Record>>, zone: Tz) -> (Vec<Arc<Record>>, Option<Last>) {
-    let key = |record: &Arc<Record>| {
-        let at = match record.times {
-            Some(times) if asked.order == Order::Start => times.start.instant(zone),
-            _ => record.updated,
-        };
-        Last::Sorted(at.timestamp_micros(), record.id.clone())
+fn sorted(asked: &Asked, records: Vec<Arc<Record>>, zone: Tz) -> (Vec<Arc<Record>>, Option<Last>) {
+    paged(asked, records, |record| sort_key(asked, record, zone))
+}
+
+fn sort_key(asked: &Asked, record: &Record, zone: Tz) -> Last {
+    let at = match record.times {
+        Some(times) if asked.order == Order::Start => times.start.instant(zone),
+        _ => record.updated,
     };
-    records.sort_by_cached_key(key);
+    Last::Sorted(at.timestamp_micros(), record.id.clone())
+}
+
+/// The asked page of all records in the order of `key`.
+fn paged(
+    asked: &Asked,
+    mut records: Vec<Arc<Record>>,
+    key: impl Fn(&Arc<Record>) -> Last,
+) -> (Vec<Arc<Record>>, Option<Last>) {
+    records.sort_by_cached_key(&key);
     if let Some(page) = &asked.page {
         let shown = records.partition_point(|record| key(record) <= page.last);
         records.drain(..shown);
@@ -82,7 +99,7 @@ fn select(asked: &Asked, calendar: &Calendar, upto: u64) -> Vec<Arc<Record>> {
         (Some(PagePoint { last: Last::Revision(last), .. }), Order::Revision) => {
             (last.saturating_sub(1), asked.results_max + 1)
         }
-        (_, Order::Revision) => (upto, asked.results_max + 1),
+        (_, Order::Revision) if !is_shuffled(asked) => (upto, asked.results_max + 1),
         // Sorted passes see the present state; what changes meanwhile is above `upto` and comes again.
         _ => (calendar.revision, usize::MAX),
     };
@@ -130,13 +147,11 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let most = query.count("maxResults", RESULTS_MAX)?.unwrap_or(RESULTS_DEFAULT);
     let show_deleted = query.flag("showDeleted")?.unwrap_or(false);
     let binding = digest(&["instances", call.user(), call.calendar(), call.event(), &query.shape(FREE)]);
-    let page: Option<Last> = match query.get("pageToken") {
-        Some(token) => Some(call.state.sealer.open(&binding, token).ok_or_else(Refusal::invalid_page_token)?),
-        None => None,
-    };
+    let page: Option<Last> = call.open_page(&binding)?;
 
     let model = call.state.model();
     let (calendar, role) = model.calendar(call.user(), call.calendar())?;
+    let calendar = &*seen(call, calendar, 0);
     let master = calendar.stored(call.event()).cloned().ok_or_else(Refusal::not_found)?;
     let exceptions = calendar.exceptions_of(&master.id);
     let zone = calendar.zone;
@@ -165,7 +180,7 @@ pub(super) fn instances(call: &Call) -> Result<Response, Refusal> {
     let view = view(call, viewer, true)?;
     answer.insert("items".to_owned(), records.iter().map(|record| record.show(view)).collect());
     if let Some(last) = last {
-        answer.insert("nextPageToken".to_owned(), json!(call.state.sealer.seal(&binding, &last)));
+        answer.insert("nextPageToken".to_owned(), json!(call.seal_page(&binding, call.page + 1, &last)));
     }
     call.answer(Value::Object(answer))
 }

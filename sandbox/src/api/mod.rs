@@ -3,10 +3,12 @@
 mod asked;
 mod calendars;
 mod channels;
+mod disorder;
 mod dispatch;
 mod events;
 mod fields;
 mod free_busy;
+mod lag;
 mod list;
 mod query;
 
@@ -112,6 +114,11 @@ static METHODS: &[Method] = &[
     method("oauth2.revoke", Verb::POST, "/revoke", None, oauth::revoke),
     method("oauth2.userinfo", Verb::GET, "/v1/userinfo", Some(&["openid", "userinfo.email", "userinfo.profile"]), oauth::userinfo),
 ];
+
+/// The ids of all methods.
+pub(crate) fn method_ids() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.id)
+}
 
 /// The routes of all methods.
 pub(crate) fn routes(state: &AppState) -> Router {

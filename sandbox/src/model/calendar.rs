@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
+use super::history::History;
 use super::record::Record;
 use super::times::When;
 use super::{Role, digest};
@@ -17,7 +18,7 @@ use crate::clock;
 /// Every write gets the next revision, and the feed holds each event once, at its latest revision. A pass over the feed
 /// that begins at revision R and is paged downwards never sees an event twice, and whatever changes meanwhile moves
 /// above R, where the next incremental pass finds it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Calendar {
     pub(crate) id: String,
     pub(crate) owner: String,
@@ -34,6 +35,7 @@ pub(crate) struct Calendar {
     pub(super) feed: BTreeMap<u64, Arc<Record>>,
     /// The ids of each series' exceptions.
     pub(super) exceptions: HashMap<String, BTreeSet<String>>,
+    pub(super) history: History,
 }
 
 impl Calendar {
@@ -50,6 +52,7 @@ impl Calendar {
             events: HashMap::new(),
             feed: BTreeMap::new(),
             exceptions: HashMap::new(),
+            history: History::default(),
         }
     }
 
@@ -141,6 +144,7 @@ impl Calendar {
         if let Some(former) = self.events.get(&record.id) {
             self.feed.remove(&former.revision);
         }
+        self.history.note(self.revision, &record.id, self.events.get(&record.id).cloned());
         if let Some(exception) = &record.exception {
             self.exceptions.entry(exception.master.clone()).or_default().insert(record.id.clone());
         }
@@ -155,7 +159,8 @@ impl Calendar {
         ids.retain(|id| {
             let Some(record) = self.events.get(id).filter(|record| gone(record)) else { return true };
             self.feed.remove(&record.revision);
-            self.events.remove(id);
+            let former = self.events.remove(id);
+            self.history.note(self.revision, id, former);
             false
         });
     }

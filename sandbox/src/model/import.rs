@@ -65,6 +65,7 @@ impl Model {
         }
         let mut calendar = Calendar::new(&id, owner, &new.summary, zone);
         calendar.fill(owner, &new.events)?;
+        calendar.forget_past();
         self.calendars.insert(id.clone(), calendar);
         self.list(owner, &id);
         Ok(id)

@@ -2,6 +2,7 @@
 
 mod calendar;
 mod draft;
+mod history;
 mod import;
 mod instances;
 mod record;

@@ -128,11 +128,12 @@ impl Calendar {
         if current.exception.is_some() {
             times = None;
             body.retain(|field, _| matches!(field.as_str(), "id" | "kind" | "originalStartTime" | "recurringEventId"));
-        } else {
-            self.drop_exceptions(&current.id, |_| true);
         }
         body.insert("status".to_owned(), json!("cancelled"));
         let record = Arc::new(Record::new(self.advance(), body, times, None, current.exception.clone()));
+        if record.exception.is_none() {
+            self.drop_exceptions(&record.id, |_| true);
+        }
         self.put(Arc::clone(&record));
         record
     }

@@ -149,6 +149,25 @@ impl Grants {
         found.map(|(_, refresh)| (refresh.user.clone(), refresh.scopes.clone()))
     }
 
+    /// A new refresh token in place of a live one, which ends.
+    pub(crate) fn rotate(&mut self, token: &str) -> Option<String> {
+        let (known, _) = self.refresh.values_mut().find(|(known, _)| known == token)?;
+        *known = format!("1//0{}", random_text());
+        Some(known.clone())
+    }
+
+    /// Makes an access token end sooner than it was said to.
+    pub(crate) fn shorten(&mut self, token: &str, life: Duration) {
+        if let Some(access) = self.access.get_mut(token) {
+            access.expires = Some(clock::now() + life);
+        }
+    }
+
+    /// Ends a user's access tokens. Refresh tokens and the tokens of scripts live on.
+    pub(crate) fn end_access(&mut self, user: &str) {
+        self.access.retain(|_, access| access.user != user || access.expires.is_none());
+    }
+
     /// What a live access token may do.
     pub(crate) fn access(&self, token: &str) -> Option<&Access> {
         self.access.get(token).filter(|access| access.expires.is_none_or(|expires| expires > clock::now()))
@@ -172,7 +191,7 @@ impl Grants {
     /// Ends a user's grant. The tokens of scripts live on.
     pub(crate) fn revoke_user(&mut self, user: &str) {
         self.refresh.retain(|_, (_, refresh)| refresh.user != user);
-        self.access.retain(|_, access| access.user != user || access.expires.is_none());
+        self.end_access(user);
         self.codes.retain(|_, code| code.user != user);
         self.consented.remove(user);
     }

@@ -94,6 +94,9 @@ fn exchange(call: &Call, form: &Query) -> Result<Value, Denied> {
     }
     let access = grants.add_access(&code.user, &code.scopes);
     let mut body = bearer(&access, grants.access_ttl, &code.scopes);
+    if let Some(Effect::ShortToken { ms }) = call.effect {
+        grants.shorten(&access, std::time::Duration::from_millis(ms));
+    }
     if let Some(refresh) = grants.add_refresh(&code) {
         body["refresh_token"] = json!(refresh);
     }
@@ -103,22 +106,19 @@ fn exchange(call: &Call, form: &Query) -> Result<Value, Denied> {
 fn refresh(call: &Call, form: &Query) -> Result<Value, Denied> {
     check_client(call, form)?;
     let known = form.get("refresh_token").and_then(|token| call.state.grants().refresh(token));
-    let user = known.as_ref().map(|(user, _)| user.as_str());
-    match call.state.faults.strike("oauth2.refresh", None, user) {
-        Some(Effect::RefuseOauth { status, error }) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-            return Err(Denied { status, error, description: "The stand-in was told to refuse." });
-        }
-        Some(Effect::Html { status } | Effect::Empty { status } | Effect::Refuse { status, .. }) => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-            return Err(Denied { status, error: "internal_failure".to_owned(), description: "Backend Error" });
-        }
-        _ => {}
-    }
     let (user, scopes) = known.ok_or_else(|| Denied::new("invalid_grant", "Token has been expired or revoked."))?;
     let mut grants = call.state.grants();
     let access = grants.add_access(&user, &scopes);
-    Ok(bearer(&access, grants.access_ttl, &scopes))
+    let mut body = bearer(&access, grants.access_ttl, &scopes);
+    match call.effect {
+        Some(Effect::ShortToken { ms }) => grants.shorten(&access, std::time::Duration::from_millis(ms)),
+        Some(Effect::RotateRefreshToken) => {
+            let new = form.get("refresh_token").and_then(|token| grants.rotate(token));
+            body["refresh_token"] = json!(new);
+        }
+        _ => {}
+    }
+    Ok(body)
 }
 
 /// A service account that acts for a user of its domain. The signature is not looked at: the stand-in knows no keys.

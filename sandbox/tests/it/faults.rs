@@ -4,7 +4,7 @@ use slotd_sandbox::{Effect, Fault};
 
 use crate::harness::{ANNA, Google, timed};
 
-async fn control(google: &Google, method: Method, path: &str, body: Value) -> (u16, Value) {
+pub(crate) async fn control(google: &Google, method: Method, path: &str, body: Value) -> (u16, Value) {
     let headers = [("content-type", "application/json")];
     let answer = google.try_send(method, &format!("/sandbox/{path}"), &headers, &body.to_string()).await.unwrap();
     (answer.status, answer.json())

@@ -47,17 +47,17 @@ fn sent_back(answer: &Answer) -> Value {
     url.query_pairs().map(|(name, value)| (name.into_owned(), json!(value))).collect()
 }
 
-async fn authorize(google: &Google, more: &[(&str, &str)]) -> Value {
+pub(crate) async fn authorize(google: &Google, more: &[(&str, &str)]) -> Value {
     let path = format!("/o/oauth2/v2/auth?{}", request(google, more));
     sent_back(&google.try_send(Method::GET, &path, &[], "").await.unwrap())
 }
 
-async fn post(google: &Google, path: &str, pairs: &[(&str, &str)]) -> Answer {
+pub(crate) async fn post(google: &Google, path: &str, pairs: &[(&str, &str)]) -> Answer {
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     google.try_send(Method::POST, path, &headers, &form(pairs)).await.unwrap()
 }
 
-async fn exchange(google: &Google, code: &str, more: &[(&str, &str)]) -> Answer {
+pub(crate) async fn exchange(google: &Google, code: &str, more: &[(&str, &str)]) -> Answer {
     let client = google.sandbox.client();
     let mut pairs = vec![
         ("grant_type", "authorization_code"),
@@ -72,7 +72,7 @@ async fn exchange(google: &Google, code: &str, more: &[(&str, &str)]) -> Answer 
     post(google, "/token", &pairs).await
 }
 
-async fn refresh(google: &Google, token: &str) -> Answer {
+pub(crate) async fn refresh(google: &Google, token: &str) -> Answer {
     let client = google.sandbox.client();
     let pairs = [
         ("grant_type", "refresh_token"),

@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use crate::harness::{ANNA, DEADLINE, Google, timed};
 
 /// Receives notifications and answers with the given statuses, 204 when they run out.
-struct Receiver {
-    address: String,
-    got: Arc<Mutex<Vec<HeaderMap>>>,
+pub(crate) struct Receiver {
+    pub(crate) address: String,
+    pub(crate) got: Arc<Mutex<Vec<HeaderMap>>>,
     _server: JoinSet<()>,
 }
 
 impl Receiver {
-    async fn start(statuses: &[u16]) -> Self {
+    pub(crate) async fn start(statuses: &[u16]) -> Self {
         let got: Arc<Mutex<Vec<HeaderMap>>> = Arc::default();
         let answers = Arc::new(Mutex::new(VecDeque::from(statuses.to_vec())));
         let kept = Arc::clone(&got);
@@ -40,7 +40,7 @@ impl Receiver {
     }
 
     /// Waits until there are so many notifications.
-    async fn wait_for(&self, count: usize) -> Vec<HeaderMap> {
+    pub(crate) async fn wait_for(&self, count: usize) -> Vec<HeaderMap> {
         let until = Instant::now() + DEADLINE;
         loop {
             let got = self.got.lock().unwrap().clone();
@@ -52,16 +52,16 @@ impl Receiver {
         }
     }
 
-    fn numbers(&self) -> Vec<u64> {
+    pub(crate) fn numbers(&self) -> Vec<u64> {
         self.got.lock().unwrap().iter().map(|headers| text(headers, "x-goog-message-number").parse().unwrap()).collect()
     }
 
-    fn channel(&self, id: &str) -> Value {
+    pub(crate) fn channel(&self, id: &str) -> Value {
         json!({ "id": id, "type": "web_hook", "address": self.address, "token": "s3cret", "params": { "ttl": "3600" } })
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
