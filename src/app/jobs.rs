@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    booking::Desk,
     config::{self, CronExpression},
     domain::SharedClock,
     store::{self, Lane, Store},
@@ -15,6 +16,8 @@ use crate::{
 
 /// How long answers are kept to be given again. More than the 24 hours that are promised.
 const ANSWERS_KEPT: TimeDelta = TimeDelta::hours(48);
+/// Holds and bookings that are marked over in one go.
+const SETTLED_AT_ONCE: usize = 100;
 /// The longest sleep between two looks at the clock, which may be set meanwhile.
 const NAP_MAX: Duration = Duration::from_mins(1);
 
@@ -32,8 +35,9 @@ pub(super) fn all(
     config: &config::Jobs,
     store: &Store,
     mirrors: &Mirrors,
+    desk: &Desk,
     clock: &SharedClock,
-) -> [(&'static str, Job); 3] {
+) -> [(&'static str, Job); 4] {
     let (renewing, extending) = (mirrors.clone(), mirrors.clone());
     let renew: Work = Arc::new(move || {
         let mirrors = renewing.clone();
@@ -44,6 +48,14 @@ pub(super) fn all(
         Box::pin(async move {
             let moved = mirrors.extend_horizon().await?;
             tracing::info!(calendars = moved, "the horizon moved on");
+            Ok(())
+        })
+    });
+    let desk = desk.clone();
+    let settle: Work = Arc::new(move || {
+        let desk = desk.clone();
+        Box::pin(async move {
+            while desk.settle_what_is_over(SETTLED_AT_ONCE).await? {}
             Ok(())
         })
     });
@@ -64,6 +76,7 @@ pub(super) fn all(
     [
         job("renew channels", &config.renew_channels, renew),
         job("extend horizon", &config.extend_horizon, extend),
+        job("settle bookings", &config.settle_bookings, settle),
         job("purge", &config.purge, purge),
     ]
 }

@@ -127,7 +127,7 @@ pub async fn start(
     let api = Api {
         store: store.clone(),
         keys: keys.clone(),
-        desk,
+        desk: desk.clone(),
         mirrors: mirrors.clone(),
         google: api_calls,
         connect,
@@ -146,7 +146,7 @@ pub async fn start(
     life.spawn("mirrors", mirrors.clone().run(life.stopping()));
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
     life.spawn("outbox", outbox.run(life.stopping()));
-    for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &clock) {
+    for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &desk, &clock) {
         life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
     }
     // Before the first caller has to wait for it.

@@ -10,13 +10,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     Booked, BookingError, Desk, Key, Reply,
     book::{CREATED, Render, exclusive, settle, time, warning},
-    change::{Change, OK, new_order, told},
+    change::{Change, OK, new_order},
     freshness::Terms,
     office::{Office, Order, Wish},
     remember::{keep, recall},
 };
 use crate::{
-    domain::{BookingId, BusinessId, Interval, ResourceId, booking, booking::State},
+    domain::{BookingId, BusinessId, ResourceId, booking, booking::State},
     store::{
         self, Lane, Tx,
         bookings::{Booking, CalendarSync},
@@ -220,6 +220,11 @@ fn extended(hold: &Booking, now: DateTime<Utc>, ttl: TimeDelta) -> DateTime<Utc>
     (now + ttl).min(hold.created_at + HOLD_LIFE_MAX)
 }
 
+/// Whether a hold still counts.
+pub(super) fn is_live(hold: &Booking, now: DateTime<Utc>) -> bool {
+    matches!(hold.state, State::Held { until } if now < until)
+}
+
 /// The end of a hold that still counts.
 fn live(hold: &Booking, now: DateTime<Utc>) -> Result<DateTime<Utc>, BookingError> {
     hold.state.confirm(now)?;
@@ -259,7 +264,7 @@ pub(super) async fn holds_of(
     let mut holds = Vec::new();
     for id in tx.holds_of_call(business, call_id).await? {
         if let Some(hold) = tx.lock_booking(business, id).await?
-            && live(&hold, tx.now()).is_ok()
+            && is_live(&hold, tx.now())
         {
             holds.push(hold);
         }

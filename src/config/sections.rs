@@ -211,6 +211,8 @@ pub struct Jobs {
     pub renew_channels: CronExpression,
     /// Moves the horizon of every calendar forward.
     pub extend_horizon: CronExpression,
+    /// Marks holds that ran out, and bookings that are over.
+    pub settle_bookings: CronExpression,
     /// Deletes what is no longer needed.
     pub purge: CronExpression,
 }
@@ -221,6 +223,7 @@ impl Default for Jobs {
         Self {
             renew_channels: cron("0 */10 * * * *"),
             extend_horizon: cron("0 17 2 * * *"),
+            settle_bookings: cron("30 * * * * *"),
             purge: cron("0 47 3 * * *"),
         }
     }

@@ -81,6 +81,7 @@ pub(super) async fn create(
         wish: Wish {
             what: what(body.service, body.duration_min, "/duration_min")?.ok_or_else(|| no_length("/service"))?,
             resource: body.resource,
+            call_id: Some(body.call_id.clone()),
         },
         start: body.start.0,
         ttl: ttl(body.ttl_s.unwrap_or(TTL_DEFAULT_S))?,

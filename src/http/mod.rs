@@ -11,6 +11,7 @@ mod calendars;
 mod customer;
 mod explain;
 mod google;
+mod holds;
 mod router;
 mod setup;
 mod wire;

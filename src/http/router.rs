@@ -13,7 +13,7 @@ use axum::{
 use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use super::{BodyLimit, Problem, api::Api, availability, bookings, calendars, explain, google, setup};
+use super::{BodyLimit, Problem, api::Api, availability, bookings, calendars, explain, google, holds, setup};
 use crate::config;
 
 /// The API's routes over `api`.
@@ -23,6 +23,8 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/availability/explain", get(explain::explain))
         .route("/slots", get(availability::slots))
         .route("/busy", get(availability::busy))
+        .route("/holds", post(holds::create).delete(holds::release_call))
+        .route("/holds/{id}", patch(holds::change).delete(holds::release))
         .route("/bookings", get(bookings::list).post(bookings::create))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))
         .route("/bookings/{id}/cancel", post(bookings::cancel))

@@ -14,9 +14,8 @@ use crate::domain::{BookingId, BusinessId};
 const T: &str = "booking";
 const OF_CALL: Sql =
     Sql::same("SELECT id FROM booking WHERE business_id = $1 AND call_id = $2 AND state = 'held' ORDER BY id LIMIT $3");
-const RAN_OUT: Sql = Sql::same(
-    "SELECT business_id, id FROM booking WHERE state = 'held' AND state_at <= $1 ORDER BY state_at LIMIT $2",
-);
+const RAN_OUT: Sql =
+    Sql::same("SELECT business_id, id FROM booking WHERE state = 'held' AND state_at <= $1 ORDER BY state_at LIMIT $2");
 const OVER: Sql = Sql::same(
     "SELECT business_id, id FROM booking WHERE state = 'confirmed' AND end_at <= $1 ORDER BY end_at LIMIT $2",
 );
@@ -49,8 +48,7 @@ impl Tx {
     async fn due(&mut self, sql: Sql, limit: usize) -> Result<Vec<(BusinessId, BookingId)>> {
         let (now, limit) = (micros(self.now()), i64::try_from(limit).unwrap_or(i64::MAX));
         let rows: Vec<(String, String)> = fetch!(fetch_all, self, sql, now, limit)?;
-        let pair =
-            |(business, id): (String, String)| Ok((parse(T, "business_id", &business)?, parse(T, "id", &id)?));
+        let pair = |(business, id): (String, String)| Ok((parse(T, "business_id", &business)?, parse(T, "id", &id)?));
         rows.into_iter().map(pair).collect()
     }
 

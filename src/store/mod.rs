@@ -21,6 +21,7 @@ pub mod channels;
 pub mod claims;
 pub mod events;
 pub mod follow;
+pub mod holds;
 pub mod idempotency;
 pub mod leases;
 mod log;
@@ -152,6 +153,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
+    holds::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     oauth_states::STATEMENTS,

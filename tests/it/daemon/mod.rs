@@ -5,6 +5,7 @@ mod bookings;
 mod edits;
 mod follow;
 mod freshness;
+mod holds;
 mod mirror;
 mod nodes;
 mod outage;
