@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    booking::Desk,
     config::{self, CronExpression},
     domain::SharedClock,
     store::{self, Lane, Store},
@@ -17,6 +18,8 @@ use crate::{
 const ANSWERS_KEPT: TimeDelta = TimeDelta::hours(48);
 /// How long the results of audits are kept.
 const AUDITS_KEPT: TimeDelta = TimeDelta::days(90);
+/// Holds and bookings that are marked over in one go.
+const SETTLED_AT_ONCE: usize = 100;
 /// The longest sleep between two looks at the clock, which may be set meanwhile.
 const NAP_MAX: Duration = Duration::from_mins(1);
 
@@ -34,8 +37,9 @@ pub(super) fn all(
     config: &config::Jobs,
     store: &Store,
     mirrors: &Mirrors,
+    desk: &Desk,
     clock: &SharedClock,
-) -> [(&'static str, Job); 5] {
+) -> [(&'static str, Job); 6] {
     let (renewing, extending, listing) = (mirrors.clone(), mirrors.clone(), mirrors.clone());
     let renew: Work = Arc::new(move || {
         let mirrors = renewing.clone();
@@ -62,6 +66,14 @@ pub(super) fn all(
             Ok(())
         })
     });
+    let desk = desk.clone();
+    let settle: Work = Arc::new(move || {
+        let desk = desk.clone();
+        Box::pin(async move {
+            while desk.settle_what_is_over(SETTLED_AT_ONCE).await? {}
+            Ok(())
+        })
+    });
     let (store, clock) = (store.clone(), Arc::clone(clock));
     let purge: Work = Arc::new(move || {
         let (store, now) = (store.clone(), clock.now());
@@ -83,6 +95,7 @@ pub(super) fn all(
         job("extend horizon", &config.extend_horizon, extend),
         job("refresh calendars", &config.refresh_calendars, refresh),
         job("audit", &config.audit, audit),
+        job("settle bookings", &config.settle_bookings, settle),
         job("purge", &config.purge, purge),
     ]
 }

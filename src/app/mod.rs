@@ -138,7 +138,7 @@ pub async fn start(
     let api = Api {
         store: store.clone(),
         keys: keys.clone(),
-        desk,
+        desk: desk.clone(),
         mirrors: mirrors.clone(),
         google: api_calls,
         connect,
@@ -164,18 +164,23 @@ pub async fn start(
     quota.exchange().await;
     life.spawn("quota", quota.keep(life.stopping()));
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
-    life.spawn("mirrors", mirrors.clone().run(life.stopping()));
-    life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
-    life.spawn("calendar lists", mirrors.clone().keep_lists(life.stopping()));
-    life.spawn("audits", mirrors.clone().keep_audits(life.stopping()));
+    spawn_mirrors(&mirrors, life);
     life.spawn("outbox", outbox.run(life.stopping()));
-    for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &clock) {
+    for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &desk, &clock) {
         life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
     }
     // Before the first caller has to wait for it.
     tokio::task::spawn_blocking(load_phone_numbers);
     life.ready();
     Ok(Daemon { api: api_address, metrics: metrics_address, store, keys })
+}
+
+/// Everything that keeps the mirrors like Google's calendars.
+fn spawn_mirrors(mirrors: &Mirrors, life: &Lifecycle) {
+    life.spawn("mirrors", mirrors.clone().run(life.stopping()));
+    life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
+    life.spawn("calendar lists", mirrors.clone().keep_lists(life.stopping()));
+    life.spawn("audits", mirrors.clone().keep_audits(life.stopping()));
 }
 
 /// The ways to Google.

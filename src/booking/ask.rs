@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     availability::{Course, Purpose, Reason, Rules, Slot, slots},
-    domain::{BusinessId, Interval, ResourceId, interval::merge},
+    domain::{BookingId, BusinessId, Interval, ResourceId, interval::merge},
     store::{self, Tx, calendars::Calendar},
 };
 
@@ -195,6 +195,14 @@ impl Desk {
     }
 }
 
+/// What the call that asks holds itself.
+async fn own_holds(tx: &mut Tx, business: BusinessId, wish: &Wish) -> Result<Vec<BookingId>, BookingError> {
+    match &wish.call_id {
+        Some(call_id) => Ok(tx.holds_of_call(business, call_id).await?),
+        None => Ok(Vec::new()),
+    }
+}
+
 async fn is_free(
     tx: &mut Tx,
     business: BusinessId,
@@ -209,11 +217,12 @@ async fn is_free(
     if !behind.is_empty() {
         return Ok(Attempt::Behind(behind));
     }
-    let diary = Diary::read(tx, business, &order.candidates, window, None).await?;
+    let mine = own_holds(tx, business, wish).await?;
+    let diary = Diary::read(tx, business, &order.candidates, window, &mine).await?;
     let verdict = judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now);
     let alternatives = match &verdict {
         Ok(_) => Vec::new(),
-        Err(_) => find_alternatives(tx, &office, &order, start, None, terms).await?,
+        Err(_) => find_alternatives(tx, &office, &order, start, &mine, terms).await?,
     };
     // A yes rests on the calendars of those who can do it; anything else on all that were asked.
     let matter = verdict.as_ref().unwrap_or(&order.candidates);
@@ -249,7 +258,8 @@ async fn free_slots(
     }
     let rules = order.rules;
     let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after);
-    let diary = Diary::read(tx, business, &order.candidates, window.unwrap_or(asked.range), None).await?;
+    let mine = own_holds(tx, business, &asked.wish).await?;
+    let diary = Diary::read(tx, business, &order.candidates, window.unwrap_or(asked.range), &mine).await?;
     let agendas = office.agendas(&order.candidates, &diary, terms, now);
     let needed = bookable(asked.range, &rules, now);
     Ok(Attempt::Answered(SlotsAnswer {
@@ -278,7 +288,7 @@ async fn busy(
     if !behind.is_empty() {
         return Ok(Attempt::Behind(behind));
     }
-    let diary = Diary::read(tx, business, &asked, range, None).await?;
+    let diary = Diary::read(tx, business, &asked, range, &[]).await?;
     let agendas = office.agendas(&asked, &diary, terms, now);
     let told = agendas.iter().all(|agenda| agenda.withheld.is_none()).then(|| {
         let mut busy = Vec::new();

@@ -7,8 +7,10 @@ use chrono_tz::Tz;
 
 use super::{
     BookingError, Desk, Key, Refusal, Reply,
+    change::{Change, new_order},
     freshness::{Freshness, Standing, Terms},
-    office::{Diary, Office, Order, Wish, around, find_alternatives, judge},
+    hold::{holds_of, is_for, is_live, release},
+    office::{Diary, Office, Order, What, Wish, around, find_alternatives, judge},
     remember::{keep, recall},
 };
 use crate::{
@@ -23,13 +25,34 @@ use crate::{
     },
 };
 
+/// What is asked to be booked.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// A time. When the call holds just that, its hold becomes the booking.
+    Time {
+        /// What and with whom.
+        wish: Wish,
+        /// When.
+        start: DateTime<Utc>,
+    },
+    /// What a hold reserved. Whatever else is said has to agree with it.
+    Hold {
+        /// Which.
+        id: BookingId,
+        /// When.
+        start: Option<DateTime<Utc>>,
+        /// What.
+        what: Option<What>,
+        /// With whom, by id or name.
+        resource: Option<String>,
+    },
+}
+
 /// What somebody wants to book.
 #[derive(Debug, Clone)]
 pub struct NewBooking {
-    /// What and with whom.
-    pub wish: Wish,
-    /// When.
-    pub start: DateTime<Utc>,
+    /// What, with whom and when.
+    pub asked: Asked,
     /// For whom.
     pub customer: Customer,
     /// The receptionist's own reference.
@@ -56,7 +79,7 @@ pub struct Booked {
 /// Makes the body of an answer, inside the transaction that keeps it.
 pub(super) type Render = Arc<dyn Fn(&Booked) -> Vec<u8> + Send + Sync>;
 
-const CREATED: u16 = 201;
+pub(super) const CREATED: u16 = 201;
 
 /// How often a booking is tried again when two requests with one key, or two bookings of one slot, meet.
 const TRIES: usize = 3;
@@ -78,9 +101,15 @@ impl Desk {
         if let Some(reply) = self.recall(business, key.clone()).await? {
             return Ok(reply);
         }
-        let wish = new.wish.clone();
-        let candidates = move |office: &Office, _: Option<&Booking>| office.order(&wish).map(|order| order.candidates);
-        let terms = self.look_before_booking(business, None, candidates).await?;
+        let (asked, hold) = match &new.asked {
+            Asked::Time { wish, .. } => (Some(wish.clone()), None),
+            Asked::Hold { id, .. } => (None, Some(*id)),
+        };
+        let candidates = move |office: &Office, hold: Option<&Booking>| match (asked, hold) {
+            (Some(wish), _) => office.order(&wish).map(|order| order.candidates),
+            (None, hold) => Ok(hold.map(|hold| hold.resource).into_iter().collect()),
+        };
+        let terms = self.look_before_booking(business, hold, candidates).await?;
         let mut outcome = Err(BookingError::Store(store::Error::Exists));
         for _ in 0..TRIES {
             outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), terms).await;
@@ -133,9 +162,10 @@ impl Desk {
                     return Ok(reply);
                 }
                 let office = Office::read(tx, business).await?;
-                let order = office.order(&new.wish)?;
-                let resource = settle(tx, &office, &order, new.start, None, &terms).await?;
-                let booking = write(tx, &office, &order, resource, &new).await?;
+                let understood = understand(tx, &office, &new).await?;
+                let except: Vec<BookingId> = understood.mine.iter().map(|hold| hold.id).collect();
+                let resource = settle(tx, &office, &understood.order, understood.start, &except, &terms).await?;
+                let booking = write(tx, &office, understood, resource, &new).await?;
                 let booked = Booked {
                     resources: vec![resource],
                     zone: office.zone(Some(resource)),
@@ -220,7 +250,7 @@ pub(super) async fn settle(
     office: &Office,
     order: &Order,
     start: DateTime<Utc>,
-    except: Option<BookingId>,
+    except: &[BookingId],
     terms: &Terms,
 ) -> Result<ResourceId, BookingError> {
     let (business, now) = (office.business.id, tx.now());
@@ -257,47 +287,139 @@ pub(super) async fn settle(
     Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, standing, zone, now })))
 }
 
+/// A request in this business's terms.
+struct Understood {
+    order: Order,
+    start: DateTime<Utc>,
+    /// What becomes the booking: it is among `mine`.
+    hold: Option<BookingId>,
+    /// The live holds, locked, that do not stand in the way.
+    mine: Vec<Booking>,
+}
+
+async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Understood, BookingError> {
+    let business = office.business.id;
+    match &new.asked {
+        Asked::Time { wish, start } => {
+            let mut order = office.order(wish)?;
+            let mine = holds_of(tx, business, new.call_id.as_deref()).await?;
+            let hold = mine.iter().find(|hold| is_for(hold, &order, *start));
+            if let Some(hold) = hold {
+                order.candidates = vec![hold.resource];
+            }
+            Ok(Understood { order, start: *start, hold: hold.map(|hold| hold.id), mine })
+        }
+        Asked::Hold { id, start, what, resource } => {
+            let mut hold = tx.lock_booking(business, *id).await?.ok_or(BookingError::Unknown("hold"))?;
+            let differs = |field| {
+                let detail = "it differs from what is held: swap the hold first, or leave this out".to_owned();
+                Err(BookingError::Invalid { field, detail })
+            };
+            if new.call_id.is_some() && new.call_id != hold.call_id {
+                return differs("call_id");
+            }
+            let order = new_order(office, &hold, &Change::default())?;
+            if start.is_some_and(|start| start != hold.interval.start()) {
+                return differs("start");
+            }
+            if let Some(what) = what {
+                let wish = Wish { what: what.clone(), resource: None, call_id: None };
+                let asked = office.order(&wish)?;
+                if asked.service != hold.service || asked.rules.duration != order.rules.duration {
+                    return differs(if matches!(what, What::Service(_)) { "service" } else { "duration_min" });
+                }
+            }
+            if let Some(text) = resource
+                && office.resource(text)? != hold.resource
+            {
+                return differs("resource");
+            }
+            let start = hold.interval.start();
+            if is_live(&hold, tx.now()) {
+                return Ok(Understood { order, start, hold: Some(hold.id), mine: vec![hold] });
+            }
+            // It ran out or was given back: the slot may still be free, and then the booking is one of its own.
+            release(tx, &mut hold).await?;
+            Ok(Understood { order, start, hold: None, mine: Vec::new() })
+        }
+    }
+}
+
 async fn write(
     tx: &mut Tx,
     office: &Office,
-    order: &Order,
+    understood: Understood,
     resource: ResourceId,
     new: &NewBooking,
 ) -> Result<Booking, BookingError> {
+    let Understood { order, start, hold, mine } = understood;
     let (business, now) = (office.business.id, tx.now());
-    let id = BookingId::new(tx.chance().uuid(now));
-    let interval = time(new.start, order.rules.duration)?;
-    let link = link(office, resource, id, 0);
-    let booking = Booking {
-        business,
-        id,
-        state: State::Confirmed { at: now },
-        resource,
-        service: order.service,
-        interval,
-        buffer_before: order.rules.buffer_before,
-        buffer_after: order.rules.buffer_after,
-        customer: Some(new.customer.clone()),
-        reference: new.reference.clone(),
-        call_id: new.call_id.clone(),
-        version: 1,
-        calendar_sync: if link.is_some() { CalendarSync::Pending } else { CalendarSync::None },
-        link,
-        created_at: now,
-        updated_at: now,
+    let interval = time(start, order.rules.duration)?;
+    let claim = crate::domain::booking::claim(interval, order.rules.buffer_before, order.rules.buffer_after);
+    let mut confirmed = None;
+    for mut held in mine {
+        if Some(held.id) == hold {
+            confirmed = Some(held);
+        } else if held.resource == resource
+            && crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
+                .zip(claim)
+                .is_some_and(|(held, claim)| held.overlaps(claim))
+        {
+            // The call takes another time over what it held: one of both can stay.
+            release(tx, &mut held).await?;
+        }
+    }
+    let booking = if let Some(hold) = confirmed {
+        confirm(tx, office, hold, new).await?
+    } else {
+        let id = BookingId::new(tx.chance().uuid(now));
+        let link = link(office, resource, id, 0);
+        let booking = Booking {
+            business,
+            id,
+            state: State::Confirmed { at: now },
+            resource,
+            service: order.service,
+            interval,
+            buffer_before: order.rules.buffer_before,
+            buffer_after: order.rules.buffer_after,
+            customer: Some(new.customer.clone()),
+            reference: new.reference.clone(),
+            call_id: new.call_id.clone(),
+            version: 1,
+            calendar_sync: if link.is_some() { CalendarSync::Pending } else { CalendarSync::None },
+            link,
+            created_at: now,
+            updated_at: now,
+        };
+        tx.insert_booking(&booking).await?;
+        tx.insert_claim(&booking, resource, exclusive(office, resource), false).await?;
+        tx.record_step(&booking, Step::Created, Source::Receptionist).await?;
+        booking
     };
-    tx.insert_booking(&booking).await?;
-    tx.insert_claim(&booking, resource, exclusive(office, resource), false).await?;
-    tx.record_step(&booking, Step::Created, Source::Receptionist).await?;
     if let Some(call) = &booking.call_id {
         let event = booking.link.as_ref().map(|link| link.event_id.as_str());
         tx.touch_call(business, call, event).await?;
     }
     if booking.link.is_some() {
         tx.own_event(&booking).await?;
-        tx.owe_event(business, id).await?;
+        tx.owe_event(business, booking.id).await?;
     }
     Ok(booking)
+}
+
+/// Makes a booking of a locked hold: its claim stays where it is, and no longer ends by itself.
+async fn confirm(tx: &mut Tx, office: &Office, mut hold: Booking, new: &NewBooking) -> Result<Booking, BookingError> {
+    hold.state = hold.state.confirm(tx.now())?;
+    hold.customer = Some(new.customer.clone());
+    hold.reference.clone_from(&new.reference);
+    hold.link = link(office, hold.resource, hold.id, 0);
+    hold.calendar_sync = if hold.link.is_some() { CalendarSync::Pending } else { CalendarSync::None };
+    hold.updated_at = tx.now();
+    tx.update_booking(&hold).await?;
+    tx.claim_until(&hold, None).await?;
+    tx.record_step(&hold, Step::Confirmed, Source::Receptionist).await?;
+    Ok(hold)
 }
 
 /// The time of a booking.

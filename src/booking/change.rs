@@ -42,12 +42,14 @@ pub struct Change {
 }
 
 impl Change {
-    const fn moves(&self) -> bool {
+    /// Whether it names another time, length or resource.
+    #[must_use]
+    pub const fn moves(&self) -> bool {
         self.start.is_some() || self.what.is_some() || self.resource.is_some()
     }
 }
 
-const OK: u16 = 200;
+pub(super) const OK: u16 = 200;
 
 impl Desk {
     /// Moves or edits a booking, once for each `key`. A new time is looked at in Google first, like a new booking.
@@ -137,7 +139,7 @@ impl Desk {
     }
 
     /// Runs a change again when another request with the same key, or for the same slot, came in between.
-    async fn retry_and_wake<F>(&self, work: F) -> Result<Reply, BookingError>
+    pub(super) async fn retry_and_wake<F>(&self, work: F) -> Result<Reply, BookingError>
     where
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<Reply, BookingError>> + Clone + Send + 'static,
     {
@@ -200,7 +202,7 @@ async fn reschedule(
 ) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
     let order = new_order(office, booking, change)?;
-    let resource = settle(tx, office, &order, start, Some(booking.id), terms).await?;
+    let resource = settle(tx, office, &order, start, &[booking.id], terms).await?;
     booking.interval = time(start, order.rules.duration)?;
     booking.service = order.service;
     (booking.buffer_before, booking.buffer_after) = (order.rules.buffer_before, order.rules.buffer_after);
@@ -234,7 +236,7 @@ async fn move_event(tx: &mut Tx, office: &Office, booking: &mut Booking) -> Resu
 }
 
 /// What is booked after `change`, in this business's terms.
-fn new_order(office: &Office, booking: &Booking, change: &Change) -> Result<Order, BookingError> {
+pub(super) fn new_order(office: &Office, booking: &Booking, change: &Change) -> Result<Order, BookingError> {
     let what = match (&change.what, booking.service) {
         (Some(what), _) => what.clone(),
         (None, Some(service)) => What::Service(service.to_string()),
@@ -242,7 +244,7 @@ fn new_order(office: &Office, booking: &Booking, change: &Change) -> Result<Orde
     };
     // Who does it stays the same unless somebody else is named.
     let resource = change.resource.clone().unwrap_or_else(|| booking.resource.to_string());
-    let mut order = office.order(&Wish { what, resource: Some(resource) })?;
+    let mut order = office.order(&Wish { what, resource: Some(resource), call_id: None })?;
     if change.what.is_none() && booking.service.is_some() && booking.interval.duration() != order.rules.duration {
         // The owner made it longer or shorter: that stays.
         order.rules = Rules { duration: booking.interval.duration(), ..order.rules };

@@ -42,6 +42,9 @@ pub enum BookingError {
     /// The time cannot be had.
     #[error("the time cannot be had: {}", .0.reason.as_str())]
     Refused(Box<Refusal>),
+    /// The call holds as many slots as one may.
+    #[error("the call holds as many slots as it may")]
+    TooManyHolds,
     /// The booking's state does not allow it.
     #[error(transparent)]
     State(#[from] booking::Refused),

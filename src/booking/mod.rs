@@ -9,6 +9,7 @@ mod change;
 mod error;
 mod explain;
 mod freshness;
+mod hold;
 mod look;
 mod office;
 mod remember;
@@ -19,11 +20,12 @@ use chrono::TimeDelta;
 use tokio::sync::Notify;
 
 pub use ask::{Answer, Busy, BusyAnswer, Gap, SlotsAnswer, SlotsQuestion};
-pub use book::{Booked, NewBooking};
+pub use book::{Asked, Booked, NewBooking};
 pub use change::Change;
 pub use error::{BookingError, Refusal};
 pub use explain::{Cause, CauseKind, ExplainQuestion, Explanation, ResourceExplained, Verdict};
 pub use freshness::{Doubt, Freshness, Standing};
+pub use hold::{HOLD_LIFE_MAX, HOLDS_OF_CALL_MAX, HoldChange, NewHold};
 pub use office::{Office, What, Wish};
 pub use remember::{Key, Reply};
 

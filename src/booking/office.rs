@@ -36,6 +36,8 @@ pub struct Wish {
     pub what: What,
     /// With whom, by id or name; whoever can, when absent.
     pub resource: Option<String>,
+    /// In which call: what it holds itself does not stand in its way.
+    pub call_id: Option<String>,
 }
 
 /// A wish in this business's terms.
@@ -183,14 +185,14 @@ impl Office {
 }
 
 impl Diary {
-    /// Reads when `resources` are busy within `window`. The claim of `except` is left out: a booking that moves does not
-    /// stand in its own way.
+    /// Reads when `resources` are busy within `window`. The claims of `except` are left out: a booking that moves does not
+    /// stand in its own way, nor does a call in that of its holds.
     pub(super) async fn read(
         tx: &mut Tx,
         business: BusinessId,
         resources: &[ResourceId],
         window: Interval,
-        except: Option<BookingId>,
+        except: &[BookingId],
     ) -> Result<Self, BookingError> {
         let now = tx.now();
         // One resource has an index of its own to go by; for several one query is cheaper than many.
@@ -206,7 +208,7 @@ impl Diary {
             *intervals = merge(std::mem::take(intervals));
         }
         for claim in tx.claims(business, one, window, now).await? {
-            if Some(claim.booking) != except {
+            if !except.contains(&claim.booking) {
                 diary.claims.entry(claim.resource).or_default().push(claim.interval);
             }
         }
@@ -259,7 +261,7 @@ pub(super) async fn find_alternatives(
     office: &Office,
     order: &Order,
     start: DateTime<Utc>,
-    except: Option<BookingId>,
+    except: &[BookingId],
     terms: &Terms,
 ) -> Result<Vec<Slot>, BookingError> {
     let everybody: Vec<ResourceId> = match (&order.named, order.service) {

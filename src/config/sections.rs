@@ -234,6 +234,8 @@ pub struct Jobs {
     pub refresh_calendars: CronExpression,
     /// Audits the mirrors whose last audit is oldest, so many each time that each is audited once a week.
     pub audit: CronExpression,
+    /// Marks holds that ran out, and bookings that are over.
+    pub settle_bookings: CronExpression,
     /// Deletes what is no longer needed.
     pub purge: CronExpression,
 }
@@ -246,6 +248,7 @@ impl Default for Jobs {
             extend_horizon: cron("0 17 2 * * *"),
             refresh_calendars: cron("0 7 1 * * *"),
             audit: cron("0 23 * * * *"),
+            settle_bookings: cron("30 * * * * *"),
             purge: cron("0 47 3 * * *"),
         }
     }

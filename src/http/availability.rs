@@ -79,7 +79,7 @@ pub(super) async fn availability(
         }
     };
     let max_staleness = staleness(query.max_staleness_s)?;
-    let wish = Wish { what, resource: query.resource };
+    let wish = Wish { what, resource: query.resource, call_id: query.call_id };
     let answer = api.desk.is_free(business, wish, start, max_staleness).await?;
     Ok(Json(AvailabilityBody {
         available: answer.available,
@@ -190,6 +190,7 @@ pub(super) async fn slots(
         wish: Wish {
             what: what(query.service, query.duration_min, "duration_min")?.ok_or_else(|| no_length("service"))?,
             resource: query.resource,
+            call_id: query.call_id,
         },
         limit,
         diverse: query.diverse,

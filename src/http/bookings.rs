@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::Caller,
     availability::spoken,
-    booking::{Booked, Change, Key, NewBooking, Reply, Wish},
+    booking::{Asked, Booked, Change, Key, NewBooking, Reply, Wish},
     crypto::sha256,
     domain::{BookingId, BusinessId, ResourceId, ServiceId, booking::State as Stage},
     store::{
@@ -69,6 +69,9 @@ pub(super) struct BookingBody {
     event_gone: Option<&'static str>,
     /// How to say its time on the phone.
     spoken: String,
+    /// Of a hold: from then on the slot is free again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
     created_at: String,
@@ -132,6 +135,10 @@ impl BookingBody {
                 Gone::Doubted | Gone::Found => None,
             }),
             spoken: spoken(booking.interval.start(), zone, booked.now),
+            expires_at: match booking.state {
+                crate::domain::booking::State::Held { until } => Some(local(until, zone)),
+                _ => None,
+            },
             warning: booked.warning,
             created_at: local(booking.created_at, zone),
             updated_at: local(booking.updated_at, zone),
@@ -141,11 +148,11 @@ impl BookingBody {
 }
 
 /// The body of an answer that may be given again.
-fn render(booked: &Booked) -> Vec<u8> {
+pub(super) fn render(booked: &Booked) -> Vec<u8> {
     serde_json::to_vec(&BookingBody::new(booked, None)).unwrap_or_default()
 }
 
-fn answer(reply: Reply) -> Response {
+pub(super) fn answer(reply: Reply) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
     let mut response = (status, Body::from(reply.body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -156,7 +163,7 @@ fn answer(reply: Reply) -> Response {
 }
 
 /// The idempotency key of a request, bound to what the request asks.
-fn key(headers: &HeaderMap, operation: &str, request: &impl Serialize) -> Result<Option<Key>, Problem> {
+pub(super) fn key(headers: &HeaderMap, operation: &str, request: &impl Serialize) -> Result<Option<Key>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| (1..=KEY_MAX).contains(&text.len()));
     let expected = || Problem::invalid("Idempotency-Key", format!("1 to {KEY_MAX} ASCII characters are expected"));
@@ -171,7 +178,9 @@ fn key(headers: &HeaderMap, operation: &str, request: &impl Serialize) -> Result
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateBody {
-    start: Rfc3339,
+    /// A hold that becomes the booking; what is held may be left out then.
+    hold_id: Option<BookingId>,
+    start: Option<Rfc3339>,
     service: Option<String>,
     duration_min: Option<i64>,
     resource: Option<String>,
@@ -187,18 +196,14 @@ pub(super) async fn create(
     caller: Caller,
     Path(business): Path<BusinessId>,
     headers: HeaderMap,
-    Json(body): Json<CreateBody>,
+    Json(mut body): Json<CreateBody>,
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
     let key = key(&headers, "create", &body)?;
     check_call(body.call_id.as_deref(), "/call_id")?;
     let region = api.region(business).await?;
     let new = NewBooking {
-        wish: Wish {
-            what: what(body.service, body.duration_min, "/duration_min")?.ok_or_else(|| no_length("/service"))?,
-            resource: body.resource,
-        },
-        start: body.start.0,
+        asked: asked(&mut body)?,
         customer: body.customer.read(body.notes, &region)?,
         reference: text("/reference", body.reference, REFERENCE_MAX)?,
         call_id: body.call_id,
@@ -206,8 +211,20 @@ pub(super) async fn create(
     Ok(answer(api.desk.book(business, new, key, render).await.map_err(in_body)?))
 }
 
+fn asked(body: &mut CreateBody) -> Result<Asked, Problem> {
+    let what = what(body.service.take(), body.duration_min, "/duration_min")?;
+    let (start, resource) = (body.start.map(|Rfc3339(start)| start), body.resource.take());
+    match body.hold_id {
+        Some(id) => Ok(Asked::Hold { id, start, what, resource }),
+        None => Ok(Asked::Time {
+            start: start.ok_or_else(|| Problem::invalid("/start", "give `start`, or `hold_id`"))?,
+            wish: Wish { what: what.ok_or_else(|| no_length("/service"))?, resource, call_id: body.call_id.clone() },
+        }),
+    }
+}
+
 /// Names a field of the query as the body calls it.
-fn in_body(error: crate::booking::BookingError) -> Problem {
+pub(super) fn in_body(error: crate::booking::BookingError) -> Problem {
     match error {
         crate::booking::BookingError::Invalid { field, detail } => Problem::invalid(format!("/{field}"), detail),
         other => other.into(),

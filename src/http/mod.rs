@@ -13,6 +13,7 @@ mod cancellations;
 mod customer;
 mod explain;
 mod google;
+mod holds;
 mod router;
 mod setup;
 mod wire;

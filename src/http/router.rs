@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
-    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, setup,
+    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, holds,
+    setup,
 };
 use crate::config;
 
@@ -25,6 +26,8 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/availability/explain", get(explain::explain))
         .route("/slots", get(availability::slots))
         .route("/busy", get(availability::busy))
+        .route("/holds", post(holds::create).delete(holds::release_call))
+        .route("/holds/{id}", patch(holds::change).delete(holds::release))
         .route("/bookings", get(bookings::list).post(bookings::create))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))
         .route("/bookings/{id}/cancel", post(bookings::cancel))

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Problem;
 use crate::{
     availability::{Reason, Slot, spoken},
-    booking::{BookingError, Freshness, Refusal, Standing, What},
+    booking::{BookingError, Freshness, HOLDS_OF_CALL_MAX, Refusal, Standing, What},
     domain::{Interval, ResourceId},
 };
 
@@ -105,6 +105,10 @@ impl From<BookingError> for Problem {
             BookingError::Unknown(what) => Self::not_found(what),
             BookingError::Invalid { field, detail } => Self::invalid(field, detail),
             BookingError::Refused(refusal) => refused(&refusal),
+            BookingError::TooManyHolds => Self::conflict(
+                "too_many_holds",
+                format!("a call holds at most {HOLDS_OF_CALL_MAX} slots: give one back, or swap it"),
+            ),
             BookingError::State(refused) => Self::conflict("state", refused.to_string()),
             BookingError::KeyReused => Self::idempotency_key_reused(),
             BookingError::Store(error) => error.into(),

@@ -21,12 +21,24 @@ pub struct Claim {
 pub enum Step {
     /// It was made.
     Created,
+    /// The slot was reserved for a caller.
+    Held,
+    /// The hold lasts longer.
+    Extended,
+    /// The hold became a booking.
+    Confirmed,
     /// Its time or resource changed.
     Rescheduled,
     /// Its details changed.
     Edited,
     /// It was called off.
     Cancelled,
+    /// Its time is over.
+    Completed,
+    /// The hold ran out.
+    Expired,
+    /// The hold was given back.
+    Released,
     /// It meets another claim, because the owner put it there.
     Conflict,
 }
@@ -35,9 +47,15 @@ impl Step {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::Held => "held",
+            Self::Extended => "extended",
+            Self::Confirmed => "confirmed",
             Self::Rescheduled => "rescheduled",
             Self::Edited => "edited",
             Self::Cancelled => "cancelled",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Released => "released",
             Self::Conflict => "conflict",
         }
     }
@@ -50,6 +68,8 @@ pub enum Source {
     Receptionist,
     /// In Google.
     Owner,
+    /// By the clock.
+    Slotd,
 }
 
 impl Source {
@@ -57,6 +77,7 @@ impl Source {
         match self {
             Self::Receptionist => "receptionist",
             Self::Owner => "owner",
+            Self::Slotd => "slotd",
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod channels;
 pub mod claims;
 pub mod events;
 pub mod follow;
+pub mod holds;
 pub mod idempotency;
 pub mod leases;
 pub mod limited;
@@ -98,6 +99,10 @@ impl From<sqlx::Error> for Error {
         if code.is_some_and(|code| CONTENDED.contains(&code.as_ref())) {
             return Self::Contended;
         }
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            // Everybody wants a connection: whoever comes again in a moment finds one.
+            return Self::Contended;
+        }
         match kind {
             Some(sqlx::error::ErrorKind::ExclusionViolation) => Self::Overlap,
             Some(sqlx::error::ErrorKind::UniqueViolation) => Self::Exists,
@@ -162,6 +167,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
+    holds::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     limited::STATEMENTS,

@@ -105,7 +105,12 @@ impl Mirrors {
             };
             let google = if page_token.is_some() { &pass.google_again } else { &pass.google };
             let page = google.list_events(pass.account(), &pass.calendar.google_id, &query).await?;
+            let zone_before = heading.zone;
             heading.read(&page);
+            if zone_before.is_some() && zone_before != heading.zone {
+                // What was staged of all-day events lies elsewhere now.
+                return Err(PassError::ZoneMoved);
+            }
             let zone = heading.zone.unwrap_or(pass.calendar.time_zone);
             seen.items += page.items.len();
             seen.odd += i64::try_from(page.items.iter().filter(|item| item.odd.is_some()).count() + page.without_id)

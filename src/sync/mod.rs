@@ -28,7 +28,7 @@ use std::{
 };
 
 use chrono::{DateTime, Days, NaiveTime, TimeDelta, Utc};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use url::Url;
 
 pub use push::{Push, PushOutcome};
@@ -40,6 +40,9 @@ use crate::{
     store::Store,
     telemetry::Metrics,
 };
+
+/// Pushes that are looked up at once.
+const PUSHES_AT_ONCE: usize = 4;
 
 /// Mirrors calendars. Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +69,8 @@ pub struct Mirrors {
     stretch: Arc<Mutex<f64>>,
     /// Wakes whoever audits mirrors on this node.
     audits: Arc<Notify>,
+    /// Turns for pushes. A storm of them waits here and not for connections to the database, which callers need.
+    pushes: Arc<Semaphore>,
     /// How often a push was followed by a pass that found nothing: Google's list may lag behind its own push.
     empty_looks: Arc<Mutex<HashMap<CalendarId, u32>>>,
 }
@@ -121,6 +126,7 @@ impl Mirrors {
             outbox,
             stretch: Arc::new(Mutex::new(1.0)),
             audits: Arc::default(),
+            pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE)),
             empty_looks: Arc::default(),
         }
     }

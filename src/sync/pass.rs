@@ -31,6 +31,9 @@ pub(super) enum PassError {
     /// Google gave pages without end.
     #[error("Google's list of events does not end")]
     Endless,
+    /// The calendar's zone changed between two pages: what was staged is wrong, and read again.
+    #[error("the calendar's zone changed while it was read")]
+    ZoneMoved,
     /// The last page lacks the token for the next pass.
     #[error("Google's last page has no sync token")]
     NoToken,
@@ -370,7 +373,7 @@ impl Mirrors {
             PassError::Google(error) if error.needs_consent() => {}
             PassError::Google(error) if error.is_about_quota() => return self.postpone(pass, error).await,
             // Google's faults; those of ours come below.
-            PassError::Google(_) | PassError::Endless | PassError::NoToken => {
+            PassError::Google(_) | PassError::Endless | PassError::NoToken | PassError::ZoneMoved => {
                 tracing::warn!(%calendar, %error, "cannot sync, will try again");
             }
             error => tracing::error!(%calendar, %error, "cannot sync, will try again"),

@@ -53,6 +53,8 @@ impl Mirrors {
     ///
     /// When the database fails; Google then tries again.
     pub async fn take_push(&self, push: Push<'_>) -> store::Result<PushOutcome> {
+        // Never closed.
+        let _turn = self.pushes.acquire().await;
         let outcome = self.judge_push(push).await?;
         self.metrics.push_received(outcome.as_str());
         Ok(outcome)

@@ -48,6 +48,8 @@ pub const PUSH_RECEIVED: &str = "slotd_push_received_total";
 pub const PUSH_TO_BUSY_DURATION: &str = "slotd_push_to_busy_duration_seconds";
 /// Requests to book, by `outcome`.
 pub const BOOKING_REQUESTS: &str = "slotd_booking_requests_total";
+/// Requests to hold a slot, by `outcome`.
+pub const HOLD_REQUESTS: &str = "slotd_hold_requests_total";
 /// Attempts to deliver, by `kind` and `outcome`.
 pub const OUTBOX_DELIVERIES: &str = "slotd_outbox_deliveries_total";
 /// Deliveries that wait or are in flight.
@@ -120,6 +122,7 @@ pub const DEFINITIONS: &[Definition] = &[
     define(PUSH_RECEIVED, Kind::Counter, Unit::Count, "Notifications received from Google"),
     define(PUSH_TO_BUSY_DURATION, Kind::Histogram, Unit::Seconds, "Time from a notification to the changed busy slots"),
     define(BOOKING_REQUESTS, Kind::Counter, Unit::Count, "Requests to book"),
+    define(HOLD_REQUESTS, Kind::Counter, Unit::Count, "Requests to hold a slot"),
     define(OUTBOX_DELIVERIES, Kind::Counter, Unit::Count, "Attempts to deliver"),
     define(OUTBOX_DEPTH, Kind::Gauge, Unit::Count, "Deliveries that wait or are in flight"),
     define(OUTBOX_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest delivery that waits"),
@@ -262,6 +265,11 @@ impl Metrics {
         self.count(BOOKING_REQUESTS, &[("outcome", outcome)], 1);
     }
 
+    /// A request to hold a slot.
+    pub fn holds(&self, outcome: &'static str) {
+        self.count(HOLD_REQUESTS, &[("outcome", outcome)], 1);
+    }
+
     /// An attempt to deliver.
     pub fn outbox_delivery(&self, kind: &'static str, outcome: &'static str) {
         self.count(OUTBOX_DELIVERIES, &[("kind", kind), ("outcome", outcome)], 1);
@@ -367,6 +375,7 @@ mod tests {
         metrics.push_received("accepted");
         metrics.push_to_busy(SHORT);
         metrics.bookings("confirmed");
+        metrics.holds("held");
         metrics.outbox_delivery("google.insert", "done");
         metrics.outbox_depth(4);
         metrics.outbox_oldest_age(SHORT);

@@ -188,12 +188,12 @@ async fn explain(
 ) -> Result<Explanation, BookingError> {
     let (now, office) = (tx.now(), Office::read(tx, business).await?);
     let what = question.service.clone().map_or(What::Lasting(MOMENT), What::Service);
-    let mut order = office.order(&Wish { what, resource: question.resource.clone() })?;
+    let mut order = office.order(&Wish { what, resource: question.resource.clone(), call_id: None })?;
     let rules = question.service.is_some().then_some(order.rules);
     let truncated = order.candidates.len() > RESOURCES_MAX;
     order.candidates.truncate(RESOURCES_MAX);
     let window = around(question.at, &order.rules)?;
-    let diary = Diary::read(tx, business, &order.candidates, window, None).await?;
+    let diary = Diary::read(tx, business, &order.candidates, window, &[]).await?;
     let mut resources = Vec::with_capacity(order.candidates.len());
     for agenda in office.agendas(&order.candidates, &diary, terms, now) {
         let scope = Scope { office: &office, agenda: &agenda, at: question.at, rules, window, terms, now };

@@ -11,6 +11,7 @@ mod edits;
 mod explain;
 mod follow;
 mod freshness;
+mod holds;
 mod lifecycle;
 mod mirror;
 mod nodes;

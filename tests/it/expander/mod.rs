@@ -155,6 +155,7 @@ fn shown(start: i64, end: i64) -> String {
     format!("{} to {}", at(start), at(end))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a person who replays a run says so in the environment")]
 fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
@@ -163,21 +164,21 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 async fn random_series_are_busy_exactly_when_the_independent_expander_says_so() {
     let fresh = u64::try_from(SystemClock.now().timestamp_micros()).unwrap();
     let (seed, count) = (number("SLOTD_SERIES_SEED", fresh), number("SLOTD_SERIES", SERIES));
-    println!("SLOTD_SERIES_SEED={seed} SLOTD_SERIES={count}");
+    eprintln!("SLOTD_SERIES_SEED={seed} SLOTD_SERIES={count}");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let mut court = Court { oracle: Oracle::start(), stand_in: StandIn::start().await, slow: 0, busy: 0 };
+    let mut session = Court { oracle: Oracle::start(), stand_in: StandIn::start().await, slow: 0, busy: 0 };
     let (cases, mut found) = (cases(), Vec::new());
     for place in 0..count {
         let mut tree = cases.new_tree(&mut runner).unwrap();
-        let Some(mut difference) = court.difference(&tree.current()).await else { continue };
+        let Some(mut difference) = session.difference(&tree.current()).await else { continue };
         let mut tries = 0;
         while tries < SHRINKS_MAX && tree.simplify() {
             // Back from what no longer differs, towards what does.
             loop {
                 tries += 1;
-                if let Some(smaller) = court.difference(&tree.current()).await {
+                if let Some(smaller) = session.difference(&tree.current()).await {
                     difference = smaller;
                     break;
                 }
@@ -192,13 +193,13 @@ async fn random_series_are_busy_exactly_when_the_independent_expander_says_so() 
         }
     }
     assert!(found.is_empty(), "SLOTD_SERIES_SEED={seed}\n{}", found.join("\n\n"));
-    println!(
+    eprintln!(
         "{count} series in {} zones: no difference; {} of them busy, {} not judged",
         ZONES.len(),
-        court.busy,
-        court.slow
+        session.busy,
+        session.slow
     );
     let count = usize::try_from(count).unwrap();
-    assert!(court.slow * 50 <= count, "{} of {count} series were not judged", court.slow);
-    assert!(court.busy * 2 > count, "only {} of {count} series were busy at all", court.busy);
+    assert!(session.slow * 50 <= count, "{} of {count} series were not judged", session.slow);
+    assert!(session.busy * 2 > count, "only {} of {count} series were busy at all", session.busy);
 }

@@ -88,7 +88,7 @@ impl Engine {
 /// Does one run in a runtime of its own, which ends with it.
 fn run_alone(plan: Plan, engine: Engine) -> Seen {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async { run(plan, engine.open().await).await })
+    runtime.block_on(async { Box::pin(run(plan, engine.open().await)).await })
 }
 
 /// Runs every seed, a few at once.

@@ -48,6 +48,7 @@ pub(super) struct Plan {
 }
 
 /// Whether the daemon ends on the way.
+#[cfg_attr(not(feature = "sabotage"), expect(dead_code, reason = "deliberate bugs are tried without, or with many"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Restarts {
     Never,

@@ -153,37 +153,37 @@ mod child {
     async fn edits(sky: (&'static [Kind], usize), restarts: Restarts, further: bool) {
         let seed = setting("SLOTD_OWNER_MODEL_SEED").unwrap_or(1);
         let plan = Plan { seed, edits: EDITS, stops: 1, restarts, sky: Some(sky), further };
-        run(plan, Db::sqlite().await).await;
+        Box::pin(run(plan, Db::sqlite().await)).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "run with a bug by the tests above"]
     async fn calm() {
-        edits((&[], 0), Restarts::Never, false).await;
+        Box::pin(edits((&[], 0), Restarts::Never, false)).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "run with a bug by the tests above"]
     async fn slow() {
-        edits((&[Kind::Slow], 30), Restarts::Never, false).await;
+        Box::pin(edits((&[Kind::Slow], 30), Restarts::Never, false)).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "run with a bug by the tests above"]
     async fn ending() {
-        edits((&[Kind::TokensExpire], 10), Restarts::Never, false).await;
+        Box::pin(edits((&[Kind::TokensExpire], 10), Restarts::Never, false)).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "run with a bug by the tests above"]
     async fn crashing() {
-        edits((&[], 0), Restarts::Crashes, false).await;
+        Box::pin(edits((&[], 0), Restarts::Crashes, false)).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     #[ignore = "run with a bug by the tests above"]
     async fn further() {
-        edits((&[], 0), Restarts::Never, true).await;
+        Box::pin(edits((&[], 0), Restarts::Never, true)).await;
     }
 
     /// Nobody polls for hours.
