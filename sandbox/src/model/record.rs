@@ -37,7 +37,7 @@ enum Body {
 }
 
 /// When an event is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     pub(crate) start: When,
     pub(crate) end: When,

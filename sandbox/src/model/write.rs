@@ -148,8 +148,9 @@ impl Calendar {
         if !write.import {
             kinds::check(&draft, self.is_primary())?;
         }
-        let rules_changed =
-            draft.body.get("recurrence") != known.get("recurrence") || draft.body.get("start") != known.get("start");
+        // As times, not as texts: the calendar may have moved to another zone since they were written.
+        let rules_changed = draft.body.get("recurrence") != known.get("recurrence")
+            || current.times.map(|times| times.start) != Some(draft.times.start);
         let exception = current.exception.clone();
         let stored = self.store(&current.id, draft, Some(current), exception, write);
         if rules_changed && stored.exception.is_none() {
@@ -193,8 +194,8 @@ impl Calendar {
         let kept = |field: &str| known.get(field).cloned();
 
         let wanted = body.get("sequence").and_then(Value::as_i64).unwrap_or(0);
-        let moved = former.is_some()
-            && ["start", "end", "recurrence"].iter().any(|field| known.get(*field) != body.get(*field));
+        let moved = former
+            .is_some_and(|former| former.times != Some(times) || known.get("recurrence") != body.get("recurrence"));
         let sequence =
             wanted.max(known.get("sequence").and_then(Value::as_i64).unwrap_or(0)) + i64::from(moved && !write.import);
         body.insert("sequence".to_owned(), json!(sequence));

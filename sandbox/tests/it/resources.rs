@@ -164,3 +164,79 @@ async fn what_is_hidden_from_a_reader_cannot_be_searched_by_the_reader() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_list_is_cut_at_2500_and_attendees_may_be_left_out_but_not_oneself() {
+    let events = (0..2501).map(|number| timed("Cut", 1 + number % 28, number % 23)).collect();
+    let google = Google::with(Options::default(), events).await;
+    let page = google.get(&format!("{EVENTS}?maxResults=9999")).await.ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 2500);
+    assert!(page["nextPageToken"].is_string() && page.get("nextSyncToken").is_none());
+
+    let mut team = timed("Team", 4, 9);
+    let guests = ["kim@example.com", "lou@example.com", ANNA];
+    team["attendees"] = guests.iter().map(|email| json!({ "email": email })).collect();
+    let made = google.insert(team).await;
+    assert!(made.get("attendeesOmitted").is_none());
+    let shown = google.get(&format!("{EVENTS}/{}?maxAttendees=1", made["id"].as_str().unwrap())).await.ok();
+    let shown_guests: Vec<_> =
+        shown["attendees"].as_array().unwrap().iter().map(|guest| guest["email"].as_str().unwrap()).collect();
+    assert_eq!((shown_guests.contains(&ANNA), &shown["attendeesOmitted"]), (true, &json!(true)));
+    assert!(shown_guests.len() < 3);
+}
+
+#[tokio::test]
+async fn what_the_owner_declined_or_made_free_is_not_busy() {
+    let google = Google::start().await;
+    let mut declined = timed("Declined", 4, 9);
+    declined["attendees"] = json!([{ "email": ANNA, "responseStatus": "declined" }, { "email": "kim@example.com" }]);
+    let mut unanswered = timed("Unanswered", 4, 11);
+    unanswered["attendees"] = json!([{ "email": ANNA }]);
+    let mut free = timed("Free", 4, 13);
+    free["transparency"] = json!("transparent");
+    let mut tentative = timed("Tentative", 4, 15);
+    tentative["status"] = json!("tentative");
+    for event in [declined, unanswered, free, tentative] {
+        google.insert(event).await;
+    }
+    let day =
+        json!({ "timeMin": "2027-01-04T00:00:00Z", "timeMax": "2027-01-05T00:00:00Z", "items": [{ "id": ANNA }] });
+    let answer = google.post("freeBusy", day).await.ok();
+    let busy: Vec<_> = answer["calendars"][ANNA]["busy"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|block| block["start"].as_str().unwrap())
+        .collect();
+    assert_eq!(busy, ["2027-01-04T10:00:00Z", "2027-01-04T14:00:00Z"]);
+}
+
+#[tokio::test]
+async fn instances_of_whole_days_are_edited_by_their_ids() {
+    let google = Google::start().await;
+    let mut plants = json!({ "id": "plants", "start": { "date": "2027-01-04" }, "end": { "date": "2027-01-05" } });
+    plants["recurrence"] = json!(["RRULE:FREQ=DAILY;COUNT=4"]);
+    google.insert(plants).await;
+    let moved = json!({ "start": { "date": "2027-01-20" }, "end": { "date": "2027-01-22" } });
+    let moved = google.patch(&format!("{EVENTS}/plants_20270105"), moved).await.ok();
+    assert_eq!(moved["originalStartTime"], json!({ "date": "2027-01-05" }));
+    assert_eq!((&moved["recurringEventId"], &moved["iCalUID"]), (&json!("plants"), &json!("plants@google.com")));
+    assert_eq!(google.delete(&format!("{EVENTS}/plants_20270106")).await.status, 204);
+    let timed_instance = google.get(&format!("{EVENTS}/plants_20270105T000000Z")).await;
+    assert_eq!(timed_instance.refusal(), (404, "notFound".into()));
+    let window = "singleEvents=true&timeMin=2027-01-01T00:00:00Z&timeMax=2027-02-01T00:00:00Z";
+    let (items, _) = google.list(window).await;
+    assert_eq!(ids(&items), ["plants_20270104", "plants_20270107", "plants_20270105"]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_written_after_its_calendar_moved_has_not_moved_itself() {
+    let google = Google::start().await;
+    google.insert(series("regular", 4, 9, "RRULE:FREQ=WEEKLY;COUNT=3")).await;
+    google.patch(&format!("{EVENTS}/regular_20270111T080000Z"), json!({ "summary": "other" })).await.ok();
+    assert!(google.sandbox.set_time_zone(ANNA, "America/New_York"));
+    let renamed = google.patch(&format!("{EVENTS}/regular"), json!({ "summary": "renamed" })).await.ok();
+    assert_eq!((&renamed["sequence"], &renamed["start"]["timeZone"]), (&json!(0), &json!("Europe/Berlin")));
+    assert_eq!(renamed["start"]["dateTime"], "2027-01-04T03:00:00-05:00");
+    assert_eq!(google.list("").await.0.len(), 2, "the exception is still there");
+}
