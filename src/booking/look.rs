@@ -135,12 +135,13 @@ impl Desk {
         terms: &Terms,
         deadline: Instant,
     ) -> Result<(), BookingError> {
-        // A calendar whose grant is dead, whose account Google asked to leave alone, or that is read anew from its
-        // beginning, will not do better for being asked again.
+        // A calendar whose grant is dead, that Google does not show, whose account it asked to leave alone, or that is read
+        // anew from its beginning, will not do better for being asked again.
         let now = self.clock.now();
         let is_hopeful = |calendar: &Calendar| {
             let mirror = &calendar.mirror;
             mirror.account_status == AccountStatus::Connected
+                && mirror.refusals == 0
                 && mirror.paused_until <= now
                 && !(mirror.as_of.is_some() && mirror.sync_token.is_none())
         };

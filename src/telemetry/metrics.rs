@@ -383,6 +383,7 @@ mod tests {
         metrics.freshness_age(SHORT);
         metrics.lost_calendars(1);
         metrics.asked_bookings(1);
+        metrics.limited_series(1);
         metrics.audited("drift", TimeDelta::milliseconds(2_500), TimeDelta::zero());
         metrics.audits(SHORT, 1);
 

@@ -298,10 +298,9 @@ on_both_engines! {
     async fn a_push_is_as_quick_as_ever_while_an_audit_runs(db: Db) {
         let events = (1..30).map(|day| event("Visit", at(day, 9, 0), 60)).collect();
         let stage = Stage::with(db, events, |config| config.sync.page_size = 10).await;
-        let lists = stage.google.lists();
-        stage.google.strike(LIST, Effect::Delay { ms: 8_000 });
+        let late = stage.google.strike(LIST, Effect::Delay { ms: 8_000 });
         ask(&stage).await;
-        eventually("the audit has begun", async || (stage.google.lists() > lists).then_some(())).await;
+        eventually("the audit has begun", async || stage.google.has_struck(late).then_some(())).await;
         let began = Instant::now();
         stage.google.insert(&event("New", at(2, 15, 0), 60)).await;
         stage.expect_free(at(2, 15, 0), 60, false).await;
