@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     domain::SharedClock,
-    google::{AccountKey, CachedTokens, FetchedToken, OAuth, ServiceAccount, TokenError},
+    google::{AccountKey, CachedTokens, FetchedToken, KNOWN_TO_BE_GONE, OAuth, ServiceAccount, TokenError},
     store::{
         self, Lane, Store,
         accounts::{Account, AccountKind, AccountStatus},
@@ -36,7 +36,7 @@ async fn fetch(
 ) -> Result<FetchedToken, TokenError> {
     let account = read(store, key).await?;
     if account.status != AccountStatus::Connected {
-        return Err(TokenError::NeedsReconnect { reason: account.status.to_string() });
+        return Err(TokenError::NeedsReconnect { reason: KNOWN_TO_BE_GONE.to_owned() });
     }
     let gone = || TokenError::NeedsReconnect { reason: "no credential is stored".to_owned() };
     let credential = account.credential.clone().ok_or_else(gone)?;

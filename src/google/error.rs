@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::{Held, TokenError, transport::Lost};
 
+/// The reason of [`Error::NeedsReconnect`] for an account that is known to need its owner: nobody was asked.
+pub const KNOWN_TO_BE_GONE: &str = "it is known to be gone";
+
 /// Why a call did not do what was asked. One variant per thing that a caller can decide.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -181,6 +184,17 @@ impl Error {
     #[must_use]
     pub const fn needs_consent(&self) -> bool {
         matches!(self, Self::NeedsReconnect { .. } | Self::InsufficientScope)
+    }
+
+    /// Whether Google has just said that the grant is gone. Else the account was known to need its owner already when the
+    /// call was to be made, and may have been connected anew since.
+    #[must_use]
+    pub fn ends_the_grant(&self) -> bool {
+        match self {
+            Self::NeedsReconnect { reason } => reason != KNOWN_TO_BE_GONE,
+            Self::InsufficientScope => true,
+            _ => false,
+        }
     }
 
     /// Whether Google does not let the account see what was asked for.

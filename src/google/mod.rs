@@ -30,7 +30,7 @@ use url::Url;
 pub use calendars::CalendarEntry;
 pub use channels::{Channel, NewChannel};
 pub use endpoints::Endpoints;
-pub use error::{Error, OUTCOMES};
+pub use error::{Error, KNOWN_TO_BE_GONE, OUTCOMES};
 pub use events::{EVENT_FIELDS, EVENTS_FIELDS, EventPatch, EventsPage, EventsQuery, NewEvent};
 pub use grant::{CALENDAR_SCOPES, Grant, SCOPES, UserInfo};
 pub use oauth::{Authorization, OAuth, OAuthClient};

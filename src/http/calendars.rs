@@ -222,7 +222,7 @@ impl Api {
             Ok(entries) => return Ok(entries),
             Err(error) => error,
         };
-        if error.needs_consent() {
+        if error.ends_the_grant() {
             let why = error.to_string();
             let mark = store::work::<bool, Problem, _>(move |tx| {
                 Box::pin(async move { Ok(tx.mark_needs_reconnect(business, id, asked_at, &why).await?) })

@@ -177,7 +177,7 @@ impl Outbox {
         let outage = matches!(error, google::Error::Unavailable { .. });
         let longest = if outage { OUTAGE_BACKOFF_MAX } else { BACKOFF_MAX };
         let backoff = BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(longest);
-        let consent = error.needs_consent();
+        let (consent, ends) = (error.needs_consent(), error.ends_the_grant());
         let backoff = if consent { UNTIL_CONSENT } else { backoff };
         let wait = self.chance.jitter(backoff, JITTER_PERCENT).max(error.retry_after().unwrap_or_default());
         // Google being down, a dead grant or a wrong setting is not the delivery's fault: such deliveries wait as long as it takes.
@@ -201,7 +201,7 @@ impl Outbox {
                     let booking = tx.lock_booking(held.business, *booking).await?;
                     doubted = booking.and_then(|booking| booking.link).filter(|link| link.gone == Some(Gone::Doubted));
                 }
-                let ended = consent && tx.mark_needs_reconnect(held.business, account.account, asked_at, &why).await?;
+                let ended = ends && tx.mark_needs_reconnect(held.business, account.account, asked_at, &why).await?;
                 if doubtful_access {
                     // The list tells whether the calendar may still be written to.
                     tx.want_list(held.business, account.account).await?;

@@ -180,6 +180,9 @@ impl Mirrors {
             tracing::warn!(business = %key.business, account = %key.account, %error, "cannot read a list of calendars");
             return Ok(());
         }
+        if !error.ends_the_grant() {
+            return Ok(());
+        }
         let why = error.to_string();
         let mark = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move { tx.mark_needs_reconnect(key.business, key.account, began, &why).await })

@@ -396,7 +396,7 @@ impl Mirrors {
         let due_at = self.clock.now() + wait;
         let (lease, account, began) = (pass.lease, pass.calendar.account, pass.began);
         let failed = Failed { why: error.to_string(), due_at, refused };
-        let consent = matches!(error, PassError::Google(error) if error.needs_consent());
+        let consent = matches!(error, PassError::Google(error) if error.ends_the_grant());
         let until_lost = access::refusals_until_lost(pass.calendar.mirror.listed);
         let settle = store::work::<(bool, bool), store::Error, _>(move |tx| {
             Box::pin(async move {

@@ -175,10 +175,10 @@ impl Mirrors {
             self.retry(self.store.read(failures).await?).max(asked)
         };
         let (watchable, consent) = (!matches!(error, google::Error::PushNotSupported), error.needs_consent());
-        let (opened, why) = (error.maybe_applied(), error.to_string());
+        let (opened, ends, why) = (error.maybe_applied(), error.ends_the_grant(), error.to_string());
         let save = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move {
-                let ended = consent && tx.mark_needs_reconnect(business, account.account, now, &why).await?;
+                let ended = ends && tx.mark_needs_reconnect(business, account.account, now, &why).await?;
                 if opened {
                     // Google may push to it from now on; it is stopped as soon as its name is known.
                     tx.give_channel_up(business, channel.id).await?;
@@ -236,7 +236,7 @@ impl Mirrors {
                 });
                 self.store.write(Lane::Background, delete).await
             }
-            Err(error) if error.needs_consent() => {
+            Err(error) if error.ends_the_grant() => {
                 let why = error.to_string();
                 let mark = store::work::<bool, store::Error, _>(move |tx| {
                     Box::pin(async move { tx.mark_needs_reconnect(business, account, began, &why).await })
