@@ -448,7 +448,7 @@ EFFECTS = {
     "empty_page": ({}, PAGES),
     "repeat_page": ({}, PAGES),
     "page_loop": ({}, PAGES),
-    "overlap": ({"events": 1}, PAGES),
+    "overlap": ({"items": 1}, PAGES),
     "shuffle": ({}, PAGES),
     "stale": ({}, PAGES),
     "lag": ({"calls": 1, "ms": 1}, READS),

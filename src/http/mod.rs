@@ -8,6 +8,7 @@ mod api;
 mod audits;
 mod availability;
 mod bookings;
+mod calendar_body;
 mod calendars;
 mod cancellations;
 mod customer;
@@ -16,6 +17,7 @@ mod google;
 mod holds;
 mod router;
 mod setup;
+mod status;
 mod wire;
 
 pub use api::Api;

@@ -15,7 +15,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
     BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, holds,
-    setup,
+    setup, status,
 };
 use crate::config;
 
@@ -41,8 +41,8 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/businesses", get(setup::businesses).post(setup::create_business))
         .route("/businesses/{business_id}", get(setup::business).patch(setup::patch_business))
         .nest("/businesses/{business_id}", business)
-        .route("/settings/{business_id}/calendar/status", get(calendars::status))
-        .route("/settings/{business_id}/calendar/sync", post(calendars::sync_now))
+        .route("/settings/{business_id}/calendar/status", get(status::status))
+        .route("/settings/{business_id}/calendar/sync", post(status::sync_now))
         .route("/settings/{business_id}/calendar/{calendar_id}/cancellations", post(cancellations::answer))
         .route("/settings/{business_id}/calendar/audit", post(audits::audit_now))
         .route("/auth/google-calendar/start", post(google::start))

@@ -15,7 +15,8 @@ The rules it judges by:
   meant (3.3.5). The first instance alone is known as an instant.
 * Timed instances have the exact length of the first (3.8.5.3), whole days their number of days.
 * DTSTART is an instance even where its rule would not give it, unless every rule has ended before.
-* UNTIL is compared on the wall clock; a bare day takes in that whole day. EXRULE takes away wall-clock times.
+* UNTIL is compared on the wall clock; a bare day takes in that whole day. EXRULE takes away wall-clock times, also of what
+  RDATE adds (RFC 2445 section 4.8.5.2).
 * EXDATE takes away an instant, or everything that starts on a day.
 * An exception stands in for the instance at its original start, whatever it is itself.
 """
@@ -146,7 +147,7 @@ class Series:
                         instants.add(value_of.astimezone(UTC))
         if not (ended and all(ended)):
             given.add(self.first.local)
-        return (given - taken) | extra, instants, days
+        return (given | extra) - taken, instants, days
 
 
 def expand(case):

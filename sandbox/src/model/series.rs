@@ -182,13 +182,12 @@ impl Series {
             // The first instance is one even where the rule does not hit it (RFC 5545 §3.8.5.3).
             walls.insert(self.wall_start());
         }
-        for rule in &self.excluding_rules {
-            for wall in self.occurrences(rule, until) {
-                walls.remove(&wall);
-            }
-        }
+        // What an EXRULE gives is taken away, whether a rule or an RDATE added it (RFC 2445 §4.8.5.2).
+        let taken: BTreeSet<NaiveDateTime> =
+            self.excluding_rules.iter().flat_map(|rule| self.occurrences(rule, until)).collect();
+        walls.retain(|wall| !taken.contains(wall));
         let mut starts: BTreeSet<DateTime<Utc>> = walls.into_iter().map(|wall| self.instant(wall)).collect();
-        starts.extend(&self.extra);
+        starts.extend(self.extra.iter().filter(|at| !taken.contains(&at.with_timezone(&zone).naive_local())));
         let excluded = |at: &DateTime<Utc>| {
             self.excluded.contains(at) || self.excluded_days.contains(&at.with_timezone(&zone).date_naive())
         };

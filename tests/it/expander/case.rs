@@ -32,8 +32,6 @@ pub(super) const ZONES: [Tz; 20] = [
     Tz::Atlantic__Azores,
     Tz::Asia__Kolkata,
 ];
-/// Series in Morocco begin until September 2022, so that their windows end before that.
-const MOROCCO_DAYS: u64 = 5_000;
 /// Where most clock changes happen.
 const NIGHT_MINUTES: [u32; 10] = [0, 15, 30, 60, 90, 120, 135, 150, 165, 180];
 
@@ -360,9 +358,6 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
                 // Without any line it would be no series.
                 added.push((1, minute, Form::Local));
             }
-            // Of Morocco the two know different futures: tzdata 2026.6 lets it end its summer time on 2026-09-20, which
-            // chrono-tz does not know yet.
-            let day = if zone == Tz::Africa__Casablanca { day % MOROCCO_DAYS } else { day };
             let date = NaiveDate::from_ymd_opt(2009, 1, 1).unwrap() + Days::new(day);
             let at = if all_day { 0 } else { minute };
             Case {

