@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench whole                    everything
-//! cargo bench --bench whole -- push sync       some of: push sync bookings questions
+//! cargo bench --bench whole -- push sync       some of: push questions sync memory bookings
 //! ```
 //!
 //! Prints Markdown. With `SLOTD_TEST_POSTGRES_URL` set (`tools/postgres run -- …` sets it), what depends on the database
@@ -12,6 +12,7 @@
 mod bookings;
 mod calendar;
 mod http;
+mod memory;
 mod process;
 mod push;
 mod questions;
@@ -21,7 +22,7 @@ mod sync;
 use anyhow::{Result, bail};
 use process::Database;
 
-const PARTS: [&str; 4] = ["push", "questions", "sync", "bookings"];
+const PARTS: [&str; 5] = ["push", "questions", "sync", "memory", "bookings"];
 
 fn main() -> Result<()> {
     // cargo adds `--bench`.
@@ -41,6 +42,9 @@ fn main() -> Result<()> {
         }
         if wanted("sync") {
             sync::measure(&databases).await?;
+        }
+        if wanted("memory") {
+            memory::measure(&databases).await?;
         }
         if wanted("bookings") {
             bookings::measure(&databases).await?;

@@ -48,12 +48,27 @@ impl Process {
         Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
     }
 
-    /// The most memory that it has held, in MiB.
-    pub(crate) fn memory_peak_mib(&self) -> Result<u64> {
+    /// The memory that it holds.
+    pub(crate) fn memory(&self) -> Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        Ok(line.split_whitespace().next().context("no number")?.parse::<u64>()? / 1024)
+        let kib = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            Ok(number.with_context(|| format!("no {name}"))?.parse()?)
+        };
+        Ok(Memory { resident: kib("VmRSS")?, own: kib("RssAnon")?, peak: kib("VmHWM")? })
     }
+}
+
+/// Memory of a process, in KiB.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Memory {
+    /// All that is in memory now.
+    pub(crate) resident: u64,
+    /// Of that, what is not a page of some file.
+    pub(crate) own: u64,
+    /// The most that was ever in memory.
+    pub(crate) peak: u64,
 }
 
 /// `slotd` with those arguments and settings; gives what it prints as its first line when that is asked for.

@@ -80,7 +80,7 @@ async fn sync(standin: &Standin, database: &Database, calendar: &str) -> Result<
         wall: started.elapsed(),
         cpu: daemon.process.cpu()?.saturating_sub(cpu),
         standin_cpu: standin.process.cpu()?.saturating_sub(standin_cpu),
-        memory_mib: daemon.process.memory_peak_mib()?,
+        memory_mib: daemon.process.memory()?.peak / 1024,
     })
 }
 
