@@ -101,6 +101,13 @@ class Series:
         # In the series' own zone it is a wall-clock time already, which a gap may skip.
         return value.replace(tzinfo=None) if value.tzinfo is self.zone else wall(value, self.zone)
 
+    def added(self, value):
+        """An RDATE: its wall-clock start, and its instant. Of a time shown twice a local one means the first."""
+        local = self.local(value)
+        if not isinstance(value, dt.datetime) or value.tzinfo is self.zone or self.days:
+            return local, instant(local, self.zone)
+        return local, value.astimezone(UTC)
+
     def until(self, text):
         value = moment(text, self.zone)
         if not isinstance(value, dt.datetime):
@@ -122,7 +129,7 @@ class Series:
         return found, until is not None and until < self.first.local
 
     def starts(self, last):
-        """The wall-clock starts up to `last`, and what EXDATE takes away: instants and days."""
+        """The wall-clock starts up to `last`, what RDATE adds, and what EXDATE takes away: instants and days."""
         given, taken, extra, instants, days, ended = set(), set(), set(), set(), set(), []
         for line in self.lines:
             head, value = line.split(":", 1)
@@ -135,7 +142,7 @@ class Series:
             elif name == "EXRULE":
                 taken |= self.rule(value, last)[0]
             elif name == "RDATE":
-                extra |= {self.local(moment(text, zone)) for text in value.split(",")}
+                extra |= {self.added(moment(text, zone)) for text in value.split(",")}
             elif name == "EXDATE":
                 for text in value.split(","):
                     value_of = moment(text, zone)
@@ -147,7 +154,7 @@ class Series:
                         instants.add(value_of.astimezone(UTC))
         if not (ended and all(ended)):
             given.add(self.first.local)
-        return (given | extra) - taken, instants, days
+        return given - taken, {one for one in extra if one[0] not in taken}, instants, days
 
 
 def expand(case):
@@ -160,10 +167,12 @@ def expand(case):
     if busy(master):
         originals = [Time(event["originalStartTime"], zone) for event in exceptions]
         replaced = {one.local.date() if series.days else one.at for one in originals}
-        starts, instants, days = series.starts((end + dt.timedelta(days=2)).replace(tzinfo=None))
+        starts, added, instants, days = series.starts((end + dt.timedelta(days=2)).replace(tzinfo=None))
         members = {}
-        for local in starts:
+        for local, at in [(local, None) for local in starts] + sorted(added):
             first, after = series.member(local)
+            if at is not None and not series.days:
+                first, after = at, at + (after - first)
             key = local.date() if series.days else first
             if key not in replaced and first not in instants and local.date() not in days:
                 members[first] = after

@@ -246,3 +246,24 @@ fn what_does_not_block_is_found_where_it_would_be() {
     assert_eq!(free(&walk, &[], moment.0, moment.1), at("0331T0900", "0331T0911"));
     assert_eq!(free(&walk, &[], "2026-03-31T07:11:00Z", "2026-03-31T07:12:00Z"), None);
 }
+
+/// In Berlin the clock shows 2:30 twice on 25 October 2026: at 0:30 and at 1:30 UTC.
+#[test]
+fn an_rdate_at_a_repeated_time_means_the_instant_it_names_or_the_first_of_the_two() {
+    let begins = |at: &str, line: &str| {
+        let mut series = master("2026-10-20T02:30:00", "2026-10-20T03:00:00", &[line]);
+        let start = EventTime::At { at: utc(at), zone: Some(BERLIN) };
+        let end = EventTime::At { at: utc(at) + TimeDelta::minutes(30), zone: Some(BERLIN) };
+        series.times = Some((start, end));
+        let whole = window("2026-10-19T00:00:00Z", "2026-10-27T00:00:00Z");
+        let found = expand_series(&series, &[], BERLIN, whole, &Limits::default()).busy;
+        found.iter().map(|one| one.interval.start().format("%dT%H:%M").to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let (earlier, second) = ("2026-10-20T00:30:00Z", "2026-10-25T01:30:00Z");
+    assert_eq!(begins(earlier, "RDATE:20261025T003000Z"), "20T00:30 25T00:30");
+    assert_eq!(begins(earlier, "RDATE:20261025T013000Z"), "20T00:30 25T01:30");
+    assert_eq!(begins(earlier, "RDATE:20261025T003000Z,20261025T013000Z"), "20T00:30 25T00:30 25T01:30");
+    assert_eq!(begins(earlier, "RDATE;TZID=Europe/Berlin:20261025T023000"), "20T00:30 25T00:30");
+    assert_eq!(begins(second, "RDATE;TZID=Europe/Berlin:20261025T023000"), "25T00:30 25T01:30");
+    assert_eq!(begins(second, "RDATE:20261025T013000Z"), "25T01:30");
+}

@@ -94,6 +94,20 @@ impl First {
         Some(Member { interval, date: local.date() })
     }
 
+    /// The member that an RDATE adds. Of a time that the clock shows twice an instant is the one it names, and a local time
+    /// the first (RFC 5545 section 3.3.5), also where the series itself begins at the second.
+    fn added(&self, stamp: Stamp, length: TimeDelta) -> Option<Member> {
+        if self.all_day {
+            return self.member(self.local(stamp), length);
+        }
+        let start = match stamp {
+            Stamp::Utc(at) => at,
+            Stamp::Date(_) | Stamp::Local(_) => local_to_utc(self.local(stamp), self.zone),
+        };
+        let interval = Interval::new(start, start.checked_add_signed(length)?)?;
+        Some(Member { interval, date: self.local(stamp).date() })
+    }
+
     /// What the clock shows at `stamp`. A date stands for the series' own time of day on it, and in an all-day series
     /// only the date of a time counts.
     fn local(&self, stamp: Stamp) -> NaiveDateTime {
@@ -151,10 +165,6 @@ pub(super) fn members(
         rule.starts(from, to, &mut budget, &mut starts);
     }
     let mut steps = limits.steps_max - budget.steps;
-    starts.extend(lines.added.iter().filter_map(|added| match *added {
-        Added::Start(stamp) => Some(first.local(stamp)),
-        Added::Period(..) => None,
-    }));
     let mut excepted = HashSet::new();
     if !except.is_empty() {
         let mut found = Vec::new();
@@ -171,14 +181,12 @@ pub(super) fn members(
     starts.retain(|start| !excepted.contains(start));
 
     let mut members: Vec<Member> = starts.into_iter().filter_map(|start| first.member(start, first.length)).collect();
-    members.extend(lines.added.iter().filter_map(|added| {
-        match *added {
-            Added::Start(_) => None,
-            Added::Period(stamp, length) => Some(first.local(stamp))
-                .filter(|start| !excepted.contains(start))
-                .and_then(|start| first.member(start, length)),
-        }
-    }));
+    let added = lines.added.iter().map(|added| match *added {
+        Added::Start(stamp) => (stamp, first.length),
+        Added::Period(stamp, length) => (stamp, length),
+    });
+    let added = added.filter(|(stamp, _)| !excepted.contains(&first.local(*stamp)));
+    members.extend(added.filter_map(|(stamp, length)| first.added(stamp, length)));
     let removed = lines.removed.iter().filter(|_| !sabotaged(Bug::ExdateIgnored));
     let holes = Holes::new(first, removed.chain(replaced));
     members.retain(|member| member.interval.overlaps(window) && !holes.contains(member));
