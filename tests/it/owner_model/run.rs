@@ -73,7 +73,7 @@ pub(super) async fn run(plan: Plan, db: Db) -> Seen {
     let (seed, mut dice) = (plan.seed, Dice::new(plan.seed));
     let mut weather = match plan.sky {
         Some((kinds, percent)) => Weather::of(kinds.to_vec(), percent, dice.apart()),
-        None => Weather::random(dice.apart()),
+        None => Weather::random(seed, dice.apart()),
     };
     let mut stage = open(db, &mut dice).await;
     let maker = Maker::new(SystemClock.now(), BACK_DAYS.into(), AHEAD_DAYS.into());

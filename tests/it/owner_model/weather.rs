@@ -180,9 +180,11 @@ pub(super) struct Weather {
 }
 
 impl Weather {
-    /// About half of all kinds.
-    pub(super) fn random(mut dice: Dice) -> Self {
-        let kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| dice.percent(50)).collect();
+    /// About half of all kinds. Each is in two at least of five runs with seeds in a row, so that none is left out by chance.
+    pub(super) fn random(seed: u64, mut dice: Dice) -> Self {
+        let has_its_turn = |place: usize| (seed % 5 + u64::try_from(place).unwrap()) % 5 < 2;
+        let kinds = KINDS.iter().enumerate().filter(|(place, _)| dice.percent(20) || has_its_turn(*place));
+        let kinds: Vec<Kind> = kinds.map(|(_, kind)| *kind).collect();
         Self::of(kinds, 8, dice)
     }
 
