@@ -211,9 +211,11 @@ impl Outbox {
                     return Ok(PutBack { ended, doubted: None });
                 }
                 if !dead {
-                    let known = tx.account(held.business, account.account).await?;
-                    // The owner consented since Google was asked: nothing else would wake this delivery.
-                    let back = consent && known.is_some_and(|account| account.status == AccountStatus::Connected);
+                    // The owner consented since Google was asked: nothing else would wake this delivery, for whoever connects
+                    // an account leaves alone what somebody holds.
+                    let back = consent
+                        && tx.hold_account_status(held.business, account.account).await?
+                            == Some(AccountStatus::Connected);
                     let due_at = if back { tx.now() } else { due_at };
                     tx.deliver_later(&held, due_at, &why).await?;
                     return Ok(PutBack { ended, doubted: None });

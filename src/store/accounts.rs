@@ -119,14 +119,25 @@ const SELECT: Sql = Sql::same(
     "SELECT business_id, id, kind, subject, email, status, credential, scopes, last_error, connected_at, created_at
        FROM account WHERE business_id = $1 AND id = $2",
 );
+/// On SQLite a writing transaction is alone already.
+const STANDING: Sql = Sql {
+    sqlite: "SELECT status FROM account WHERE business_id = $1 AND id = $2",
+    postgres: "SELECT status FROM account WHERE business_id = $1 AND id = $2 FOR SHARE",
+};
 const MARK: Sql = Sql::same(
     "UPDATE account SET status = $3, last_error = $4 WHERE business_id = $1 AND id = $2 AND status = 'connected'
         AND connected_at <= $5",
 );
 const ROTATE: Sql =
     Sql::same("UPDATE account SET credential = $3 WHERE business_id = $1 AND id = $2 AND connected_at = $4");
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("UPSERT", UPSERT), ("LIST", LIST), ("SELECT", SELECT), ("MARK", MARK), ("ROTATE", ROTATE)];
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("UPSERT", UPSERT),
+    ("LIST", LIST),
+    ("SELECT", SELECT),
+    ("STANDING", STANDING),
+    ("MARK", MARK),
+    ("ROTATE", ROTATE),
+];
 
 fn cell<'a>(business: BusinessId, column: &'static str, row: &'a str) -> Cell<'a> {
     Cell { business, table: T, column, row }
@@ -213,6 +224,13 @@ impl Tx {
             Some(row) => self.read_account(row).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether Google lets slotd in, which cannot change until this transaction ends: whoever connects the account anew
+    /// comes before or after it, and then finds what it leaves.
+    pub async fn hold_account_status(&mut self, business: BusinessId, id: AccountId) -> Result<Option<AccountStatus>> {
+        let row: Option<(String,)> = fetch!(fetch_optional, self, STANDING, business.to_string(), id.to_string())?;
+        row.map(|(status,)| parse(T, "status", &status)).transpose()
     }
 
     /// Keeps the refresh token that Google gave in exchange for the one of `account`, unless the owner consented anew

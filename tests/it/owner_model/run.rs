@@ -86,9 +86,12 @@ pub(super) async fn run(plan: Plan, db: Db) -> Seen {
         editing.edit(&stage.google).await;
         pause(&mut dice).await;
         let ending = match plan.restarts {
-            Restarts::Never => None,
-            Restarts::AtTimes => (number % stop_every == stop_every / 2 && dice.percent(50))
-                .then(|| *dice.pick(&[Ending::Order, Ending::Crash])),
+            // In turn, so that runs with seeds in a row see each of them.
+            Restarts::AtTimes if number % stop_every == stop_every / 2 => {
+                [None, Some(Ending::Order), Some(Ending::Crash)]
+                    [(usize::try_from(seed % 3).unwrap() + number / stop_every) % 3]
+            }
+            Restarts::AtTimes | Restarts::Never => None,
             Restarts::Crashes => (number % CRASH_EVERY == 0).then_some(Ending::Crash),
         };
         if let Some(ending) = ending {
