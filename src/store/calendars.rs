@@ -209,11 +209,12 @@ macro_rules! is_awake {
          AND (due_at <= $3 OR (pushed_at IS NOT NULL AND failures = 0 AND last_error IS NOT NULL))"
     };
 }
-/// Not where a pass is owed already. One more push does not bring a pass forward that waits for a quota.
+/// Not where a pass is owed already. One more push does not bring a pass forward that waits for a quota. What was due
+/// before stays so: a push that came in a moment earlier, and is written a moment later, then finds it owed.
 const WAKE: Sql = Sql::same(concat!(
     "UPDATE calendar SET dirty = dirty + 1, pushed_at = COALESCE(pushed_at, $3), unannounced = 0,
             unannounced_at = NULL, watch_failures = 0,
-            due_at = CASE WHEN pushed_at IS NOT NULL AND failures = 0 AND last_error IS NOT NULL AND due_at > $3
+            due_at = CASE WHEN pushed_at IS NOT NULL AND failures = 0 AND last_error IS NOT NULL OR due_at <= $3
                           THEN due_at ELSE $3 END
       WHERE business_id = $1 AND id = $2 AND NOT (",
     is_awake!(),
