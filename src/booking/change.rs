@@ -17,6 +17,7 @@ use crate::{
     domain::{
         BookingId, BusinessId,
         booking::{Party, State},
+        sabotage::{Bug, sabotaged},
     },
     store::{
         self, Lane, Tx,
@@ -201,7 +202,7 @@ async fn reschedule(
     terms: &Terms,
 ) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
-    let order = new_order(office, booking, change)?;
+    let (order, claimed) = (new_order(office, booking, change)?, booking.resource);
     let resource = settle(tx, office, &order, start, &[booking.id], terms).await?;
     booking.interval = time(start, order.rules.duration)?;
     booking.service = order.service;
@@ -209,6 +210,9 @@ async fn reschedule(
     if resource != booking.resource {
         booking.resource = resource;
         move_event(tx, office, booking).await?;
+    }
+    if sabotaged(Bug::OldClaimKept) && resource == claimed {
+        return Ok(());
     }
     tx.delete_claims(booking).await?;
     tx.insert_claim(booking, resource, exclusive(office, resource), false).await?;
@@ -261,7 +265,7 @@ async fn save(tx: &mut Tx, booking: &mut Booking, step: Step) -> Result<(), Book
     booking.calendar_sync = if told { CalendarSync::Pending } else { CalendarSync::None };
     tx.update_booking(booking).await?;
     tx.record_step(booking, step, Source::Receptionist).await?;
-    if told {
+    if told && !(sabotaged(Bug::RemovalUnowed) && step == Step::Cancelled) {
         tx.owe_event(booking.business, booking.id).await?;
     }
     Ok(())

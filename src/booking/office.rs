@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     availability::{Agenda, Course, Purpose, Reason, Rules, Slot, alternatives, check},
-    domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
+    domain::{
+        BookingId, BusinessId, Interval, ResourceId, ServiceId,
+        interval::merge,
+        sabotage::{Bug, sabotaged},
+    },
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
 };
 
@@ -201,14 +205,14 @@ impl Diary {
             _ => None,
         };
         let mut diary = Self::default();
-        for slot in tx.busy(business, one, window).await? {
+        for slot in tx.busy(business, one, window).await?.into_iter().filter(|_| !sabotaged(Bug::BusyUnchecked)) {
             diary.busy.entry(slot.resource).or_default().push(slot.interval);
         }
         for intervals in diary.busy.values_mut() {
             *intervals = merge(std::mem::take(intervals));
         }
         for claim in tx.claims(business, one, window, now).await? {
-            if !except.contains(&claim.booking) {
+            if !except.contains(&claim.booking) && !sabotaged(Bug::OverlapUnchecked) {
                 diary.claims.entry(claim.resource).or_default().push(claim.interval);
             }
         }

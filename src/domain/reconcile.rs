@@ -4,7 +4,10 @@
 //! own writes come back as echoes and change nothing. While a write is under way nothing is decided: what was seen may
 //! be from before or after it.
 
-use super::Interval;
+use super::{
+    Interval,
+    sabotage::{Bug, sabotaged},
+};
 
 /// A booking as slotd has it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and every combination has its decision")]
@@ -98,13 +101,14 @@ fn live(booking: &Linked<'_>, interval: Option<Interval>, etag: Option<&str>, re
     let ours = booking.written.is_some_and(|written| written.etag.is_some() && written.etag == etag);
     let untouched = ours || booking.written.is_some_and(|written| written.interval == interval);
     if interval == booking.interval {
-        return if booking.told { Decision::Remember } else { Decision::Write };
+        let told = booking.told && !sabotaged(Bug::EchoIsOwners);
+        return if told { Decision::Remember } else { Decision::Write };
     }
     if untouched {
         // The booking moved since; the event did not.
         return Decision::Write;
     }
-    if booking.over { Decision::Remember } else { Decision::Move(interval) }
+    if booking.over || sabotaged(Bug::OwnersMoveIgnored) { Decision::Remember } else { Decision::Move(interval) }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::{
         booking::State,
         event_id,
         reconcile::Seen,
+        sabotage::{Bug, sabotaged},
         template::{self, Values},
     },
     google::{self, AccountKey, EventPatch, EventsQuery, Item, NewEvent},
@@ -171,12 +172,18 @@ impl Outbox {
                 let fingerprint =
                     tx.keys(business).await?.index.index(&format!("event texts\0{title}\0{body}")).to_vec();
                 let texts_changed = tx.written_texts(business, id).await?.as_ref() != Some(&fingerprint);
+                if act == Act::Insert && sabotaged(Bug::EventIdPerTry) {
+                    let tries = u64::try_from(delivery.fence).unwrap_or_default();
+                    link.event_id = event_id::derive(id, &calendar.google_id, tries);
+                    booking.link = Some(link.clone());
+                    tx.own_event(&booking).await?;
+                }
                 if act == Act::Insert {
                     // Noted before it is sent, for its answer may be lost; an insert that did not arrive is repeated whole.
                     tx.texts_written(business, id, &fingerprint).await?;
                 }
                 let zone = zone(tx, &booking, &owner).await?;
-                if matches!(act, Act::Insert | Act::Patch | Act::Delete) {
+                if matches!(act, Act::Insert | Act::Patch | Act::Delete) && !sabotaged(Bug::SentUnnoted) {
                     link.sent = Some(Content { version: booking.version, interval: booking.interval });
                     booking.link = Some(link.clone());
                     tx.update_booking(&booking).await?;
@@ -206,6 +213,7 @@ impl Outbox {
                 match self.google.insert_event(job.account(), calendar, &event).await {
                     Ok(item) => Ok(Outcome::Shows(item.etag)),
                     // An earlier try may have gone through and its answer been lost; or the owner deleted the event.
+                    Err(google::Error::Duplicate) if sabotaged(Bug::DuplicateIsSuccess) => Ok(Outcome::Shows(None)),
                     Err(google::Error::Duplicate) => self.after_duplicate(job).await,
                     Err(error) => Err(error),
                 }

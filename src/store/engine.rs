@@ -21,6 +21,7 @@ use super::{
     gate::{Gate, Lane, Turn},
     instant,
     log::{AUTOCHECKPOINT_PAGES, WriteAheadLog},
+    turnstile::{Moment, Turnstile},
 };
 use crate::{
     crypto::{BusinessKeys, MasterKeys},
@@ -65,6 +66,7 @@ pub struct Store {
     chance: SharedChance,
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
+    turnstile: Option<Arc<dyn Turnstile>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -136,7 +138,7 @@ impl Store {
         } else {
             return Err(Error::Open("the URL begins with neither sqlite: nor postgres:".into()));
         };
-        let store = Self { engine, clock, chance, master, keys: Arc::default() };
+        let store = Self { engine, clock, chance, master, keys: Arc::default(), turnstile: None };
         // Otherwise the daemon would start, and fail at every request.
         store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
         Ok(store)
@@ -170,7 +172,20 @@ impl Store {
             let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(options.acquire_timeout);
             Engine::Postgres(pool.connect_with(connect).await.map_err(open)?)
         };
-        Ok(Self { engine, clock, chance, master, keys: Arc::default() })
+        Ok(Self { engine, clock, chance, master, keys: Arc::default(), turnstile: None })
+    }
+
+    /// The same database, before which everybody waits for their turn.
+    #[must_use]
+    pub fn behind(self, turnstile: Arc<dyn Turnstile>) -> Self {
+        Self { turnstile: Some(turnstile), ..self }
+    }
+
+    /// Waits for this one's turn, where somebody decides about turns.
+    async fn turn(&self, moment: Moment) {
+        if let Some(turnstile) = &self.turnstile {
+            turnstile.pass(moment).await;
+        }
     }
 
     /// Whether the master keys at hand open what is stored.
@@ -293,7 +308,8 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         let store = self.clone();
-        Self::undisturbed(async move {
+        self.turn(Moment::BeforeWrite).await;
+        let outcome = Self::undisturbed(async move {
             let tx = store.begin(lane).await?;
             let outcome = tx.run(work).await;
             if let Engine::Sqlite { log, .. } = &store.engine {
@@ -301,7 +317,11 @@ impl Store {
             }
             outcome
         })
-        .await
+        .await;
+        if outcome.is_ok() {
+            self.turn(Moment::Committed).await;
+        }
+        outcome
     }
 
     /// Runs `work` on one consistent state of the database. It cannot write.
@@ -316,6 +336,7 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         let store = self.clone();
+        self.turn(Moment::BeforeRead).await;
         Self::undisturbed(async move {
             let tx = store.begin_read().await?;
             tx.run(work).await

@@ -16,6 +16,7 @@ use crate::domain::{
     booking::{Party, State},
     expand::single_interval,
     reconcile::{self, Decision, Linked, Seen, Written},
+    sabotage::{Bug, sabotaged},
 };
 
 const RECHECK: Sql = Sql::same("UPDATE booking SET recheck = 1 WHERE business_id = $1 AND id = $2");
@@ -139,6 +140,22 @@ impl Tx {
                 Ok(true)
             }
             Decision::Move(interval) => self.move_with_owner(booking, interval, etag).await,
+            Decision::Cancel if sabotaged(Bug::DeletionRevived) => {
+                let google_id = match &booking.link {
+                    Some(link) => self.calendar(booking.business, link.calendar).await?.map(|known| known.google_id),
+                    None => None,
+                };
+                if let (Some(link), Some(google_id)) = (&mut booking.link, google_id) {
+                    link.generation += 1;
+                    let generation = u64::try_from(link.generation).unwrap_or_default();
+                    link.event_id = crate::domain::event_id::derive(booking.id, &google_id, generation);
+                    (link.written, link.etag) = (None, None);
+                }
+                self.update_booking(booking).await?;
+                self.own_event(booking).await?;
+                self.owe_event(booking.business, booking.id).await?;
+                Ok(true)
+            }
             Decision::Cancel => {
                 if !self.hold_back(booking).await? {
                     self.cancel_with_owner(booking).await?;
@@ -221,7 +238,8 @@ impl Tx {
         Ok(!told)
     }
 
-    pub(super) async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {
+    /// Calls a booking off that this transaction has locked, for the owner did.
+    pub async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {
         let Ok(state) = booking.state.cancel(self.now(), Party::Owner) else { return Ok(()) };
         booking.state = state;
         booking.version += 1;

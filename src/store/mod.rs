@@ -36,6 +36,7 @@ pub mod resources;
 pub mod services;
 pub mod survey;
 pub mod turns;
+mod turnstile;
 
 use chrono::{DateTime, Utc};
 
@@ -43,6 +44,7 @@ pub use engine::{Options, Schema, Store, Tx, work};
 pub use gate::Lane;
 pub use sql::Sql;
 pub(crate) use sql::{execute, fetch};
+pub use turnstile::{Moment, Turnstile};
 
 use crate::crypto;
 
