@@ -60,6 +60,11 @@ impl Job {
         AccountKey { business: self.booking.business, account: self.calendar.account }
     }
 
+    /// Whether an event says that it belongs to this booking.
+    fn is_named_by(&self, item: &Item) -> bool {
+        item.private_booking.as_deref() == Some(self.booking.id.to_string().as_str())
+    }
+
     const fn content(&self) -> Content {
         Content { version: self.booking.version, interval: self.booking.interval }
     }
@@ -199,7 +204,12 @@ impl Outbox {
         let (calendar, id) = (job.calendar.google_id.as_str(), job.link.event_id.as_str());
         match job.act {
             Act::Nothing => Ok(Outcome::Removed),
-            Act::Read => self.read(job).await.map(|(_, seen)| Outcome::Saw(seen)),
+            Act::Read => match self.read(job).await? {
+                (Some(item), Seen::Live { .. }) if job.link.is_unsent() && !job.is_named_by(&item) => {
+                    Ok(Outcome::Foreign)
+                }
+                (_, seen) => Ok(Outcome::Saw(seen)),
+            },
             Act::Insert => {
                 let event = NewEvent {
                     id: id.to_owned(),
@@ -233,6 +243,11 @@ impl Outbox {
                     Err(
                         google::Error::PreconditionFailed | google::Error::NotFound | google::Error::AlreadyDeleted,
                     ) => self.read(job).await.map(|(_, seen)| Outcome::Saw(seen)),
+                    // So it also refuses to change what was deleted and is in no trash any more.
+                    Err(refused @ google::Error::Forbidden { .. }) => match self.read(job).await {
+                        Ok((_, gone @ (Seen::Deleted | Seen::Missing))) => Ok(Outcome::Saw(gone)),
+                        _ => Err(refused),
+                    },
                     Err(error) => Err(error),
                 }
             }
@@ -254,11 +269,7 @@ impl Outbox {
     async fn after_duplicate(&self, job: &Job) -> Result<Outcome, google::Error> {
         let (item, seen) = self.read(job).await?;
         match (item, seen) {
-            (Some(item), Seen::Live { .. })
-                if item.private_booking.as_deref() != Some(job.booking.id.to_string().as_str()) =>
-            {
-                Ok(Outcome::Foreign)
-            }
+            (Some(item), Seen::Live { .. }) if !job.is_named_by(&item) => Ok(Outcome::Foreign),
             // Seen by the insert and not by the read: Google's answer lags.
             (_, Seen::Missing) => Err(google::Error::NotFound),
             (Some(item), Seen::Live { interval, .. }) if interval == Some(job.booking.interval) => {

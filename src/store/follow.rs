@@ -85,7 +85,11 @@ impl Tx {
         since: DateTime<Utc>,
     ) -> Result<bool> {
         let Some(mut booking) = self.lock_booking(business, id).await? else { return Ok(false) };
+        let stands = matches!(booking.state, State::Confirmed { .. } | State::Completed { .. });
         match &booking.link {
+            // Nothing was ever sent under this id, so it is somebody else's event. The delivery that is owed meets it, and
+            // takes another id.
+            Some(link) if stands && link.event_id == event_id && link.is_unsent() => return Ok(false),
             Some(link) if link.event_id == event_id && link.calendar == calendar => {}
             // The owner moved it to another calendar of theirs: there it is an event like any other.
             Some(link) if link.event_id == event_id => return Ok(false),

@@ -3,9 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use slotd::{
-    booking::{
-        Asked, Booked, BookingError, Change, Desk, HoldChange, Key, NewBooking, NewHold, Reply, What, Wish,
-    },
+    booking::{Asked, Booked, BookingError, Change, Desk, HoldChange, Key, NewBooking, NewHold, Reply, What, Wish},
     crypto::sha256,
     domain::{BookingId, booking::Refused},
     store::bookings::Customer,
@@ -108,7 +106,6 @@ impl Request {
         })
     }
 
-
     /// Another request that could have been meant for the same key by mistake.
     pub(crate) fn garbled(&self) -> Self {
         let mut other = self.clone();
@@ -125,10 +122,16 @@ impl Request {
     /// Whether nobody it asks for had room. `None` when it asks for no time.
     pub(crate) fn is_taken(&self, tables: &Tables, now: i64) -> Option<bool> {
         let (what, chair, start) = match self {
-            Self::Hold { what, chair, start, .. } | Self::Book { what, chair, start, .. } => (Some(*what), *chair, *start),
+            Self::Hold { what, chair, start, .. } | Self::Book { what, chair, start, .. } => {
+                (Some(*what), *chair, *start)
+            }
             Self::Swap { hold: id, start } | Self::Move { booking: id, start, chair: None } => {
                 let known = tables.bookings.get(&id.to_string())?;
-                return Some(tables.is_taken(known.chair, claim(known.service, known.span.1 - known.span.0, *start), now));
+                return Some(tables.is_taken(
+                    known.chair,
+                    claim(known.service, known.span.1 - known.span.0, *start),
+                    now,
+                ));
             }
             Self::Move { booking, start, chair } => {
                 let known = tables.bookings.get(&booking.to_string())?;

@@ -204,7 +204,9 @@ impl Google {
         };
         match ask.verb.as_str() {
             "PATCH" | "PUT" if done && watch.unseen.contains(event) => {
-                watch.overwritten.push(format!("{} of {event} over an edit of the owner's that was not seen", ask.verb));
+                watch
+                    .overwritten
+                    .push(format!("{} of {event} over an edit of the owner's that was not seen", ask.verb));
             }
             "GET" => {
                 watch.unseen.remove(event);

@@ -10,10 +10,12 @@ use crate::{
     template::{CAPACITIES, LEASE, SERVICES, chair_of, service},
 };
 
-const BOOKINGS: &str = "SELECT id, state, state_at, state_by, resource_id, service_id, start_at, end_at, version, reference,
+const BOOKINGS: &str =
+    "SELECT id, state, state_at, state_by, resource_id, service_id, start_at, end_at, version, reference,
         call_id, event_id, calendar_sync, sent_version, written_version, gone, written_start_at FROM booking";
 const CLAIMS: &str = "SELECT booking_id, resource_id, start_at, end_at, active, expires_at FROM claim";
-const STEPS: &str = "SELECT booking_id, what, source, state, start_at, end_at, at FROM booking_history ORDER BY booking_id, step";
+const STEPS: &str =
+    "SELECT booking_id, what, source, state, start_at, end_at, at FROM booking_history ORDER BY booking_id, step";
 const BUSY: &str = "SELECT c.resource_id, s.start_at, s.end_at FROM busy_slot s
         JOIN calendar c ON c.business_id = s.business_id AND c.id = s.calendar_id AND c.generation = s.generation
        WHERE c.blocks = 1";
@@ -150,13 +152,8 @@ impl Tables {
             tables.bookings.get_mut(row.get::<&str, _>(0)).unwrap().claims.push(claim);
         }
         for row in sqlx::query(STEPS).fetch_all(pool).await.unwrap() {
-            let step = Step {
-                what: row.get(1),
-                source: row.get(2),
-                state: row.get(3),
-                span: span(&row, 4),
-                at: row.get(6),
-            };
+            let step =
+                Step { what: row.get(1), source: row.get(2), state: row.get(3), span: span(&row, 4), at: row.get(6) };
             tables.bookings.get_mut(row.get::<&str, _>(0)).unwrap().steps.push(step);
         }
         for row in sqlx::query(BUSY).fetch_all(pool).await.unwrap() {
@@ -190,14 +187,16 @@ impl Tables {
             };
             i64::try_from(self.bookings.values().filter(there).count()).unwrap()
         };
-        let starts = self.bookings.values().map(|booking| booking.claim().0).filter(|start| meet(wanted, (*start, start + 1)));
+        let starts =
+            self.bookings.values().map(|booking| booking.claim().0).filter(|start| meet(wanted, (*start, start + 1)));
         self.busy.iter().any(|(of, span)| *of == chair && meet(*span, wanted))
             || starts.chain([wanted.0]).any(|instant| count(instant) >= CAPACITIES[chair])
     }
 
     /// The lease that a transaction took, if it took one.
     pub(crate) fn taken_since(&self, before: &Self) -> Option<(String, i64)> {
-        let risen = |(id, lease): &(&String, &Lease)| before.leases.get(*id).map_or(0, |known| known.fence) < lease.fence;
+        let risen =
+            |(id, lease): &(&String, &Lease)| before.leases.get(*id).map_or(0, |known| known.fence) < lease.fence;
         self.leases.iter().find(risen).map(|(id, lease)| (id.clone(), lease.fence))
     }
 }

@@ -197,9 +197,10 @@ impl World {
         let mut actor = self.actors.swap_remove(place);
         let parked = actor.parked.take();
         let from = parked.as_ref().map(|(point, _)| point.clone());
-        let lost = actor.lease.as_ref().is_some_and(|(id, fence)| {
-            self.tables.leases.get(id).is_none_or(|lease| lease.fence != *fence)
-        });
+        let lost = actor
+            .lease
+            .as_ref()
+            .is_some_and(|(id, fence)| self.tables.leases.get(id).is_none_or(|lease| lease.fence != *fence));
         if let Some((_, go)) = parked {
             let _ = go.send(fate);
         }
@@ -295,14 +296,7 @@ impl World {
         }
     }
 
-    fn yes(
-        &mut self,
-        request: &Request,
-        key: Option<&str>,
-        body: &[u8],
-        replayed: bool,
-        hung_up: bool,
-    ) -> Verdict {
+    fn yes(&mut self, request: &Request, key: Option<&str>, body: &[u8], replayed: bool, hung_up: bool) -> Verdict {
         let text = String::from_utf8_lossy(body).into_owned();
         let id = text.split(' ').next().unwrap_or_default().to_owned();
         let Some(stored) = self.tables.bookings.get(&id) else {
@@ -425,7 +419,7 @@ impl World {
         for _ in 0..2 {
             self.do_alone(Work::Pass).await?;
         }
-        for _ in 0..STEPS {
+        for _ in 0..crate::setting("SIMSTEPS").unwrap_or(STEPS) {
             self.step().await?;
         }
         self.finish().await?;
