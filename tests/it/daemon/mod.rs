@@ -19,4 +19,5 @@ mod outage;
 mod pushes;
 mod quota;
 mod series;
+mod storm;
 mod trouble;
