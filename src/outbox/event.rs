@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Tries, over half a minute, for which an id may be known to Google without an event that can be read.
+const LAGGING_MAX: i64 = 4;
+
 /// What Google is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
@@ -53,6 +56,8 @@ struct Job {
     /// Google was not told of title and body as they are. Else they are the owner's to edit, and are left alone.
     texts_changed: bool,
     act: Act,
+    /// Tries so far, this one included.
+    attempts: i64,
 }
 
 impl Job {
@@ -153,7 +158,7 @@ impl Outbox {
         let delivery = delivery.clone();
         let work = store::work::<Option<Job>, store::Error, _>(move |tx| {
             Box::pin(async move {
-                let business = delivery.business;
+                let (business, attempts) = (delivery.business, delivery.attempts);
                 let booking = tx.lock_booking(business, id).await?;
                 if !tx.holds_delivery(&delivery).await? {
                     return Ok(None);
@@ -193,7 +198,7 @@ impl Outbox {
                     booking.link = Some(link.clone());
                     tx.update_booking(&booking).await?;
                 }
-                Ok(Some(Job { booking, link, calendar, zone, title, body, fingerprint, texts_changed, act }))
+                Ok(Some(Job { booking, link, calendar, zone, title, body, fingerprint, texts_changed, act, attempts }))
             })
         });
         self.store.write(Lane::Background, work).await
@@ -205,7 +210,7 @@ impl Outbox {
         match job.act {
             Act::Nothing => Ok(Outcome::Removed),
             Act::Read => match self.read(job).await? {
-                (Some(item), Seen::Live { .. }) if job.link.is_unsent() && !job.is_named_by(&item) => {
+                (Some(item), Seen::Live { .. }) if job.link.written.is_none() && !job.is_named_by(&item) => {
                     Ok(Outcome::Foreign)
                 }
                 (_, seen) => Ok(Outcome::Saw(seen)),
@@ -270,8 +275,10 @@ impl Outbox {
         let (item, seen) = self.read(job).await?;
         match (item, seen) {
             (Some(item), Seen::Live { .. }) if !job.is_named_by(&item) => Ok(Outcome::Foreign),
-            // Seen by the insert and not by the read: Google's answer lags.
-            (_, Seen::Missing) => Err(google::Error::NotFound),
+            // Seen by the insert and not by the read: Google's answer lags, or the owner deleted the event and emptied the
+            // trash. No answer lags for so long.
+            (_, Seen::Missing) if job.attempts <= LAGGING_MAX => Err(google::Error::NotFound),
+            (_, Seen::Missing) => Ok(Outcome::Saw(Seen::Deleted)),
             (Some(item), Seen::Live { interval, .. }) if interval == Some(job.booking.interval) => {
                 Ok(Outcome::Shows(item.etag))
             }

@@ -240,8 +240,9 @@ impl Tx {
             () if sabotaged(Bug::HoldsUncounted) => now + chrono::TimeDelta::days(30),
             () => now,
         };
-        let (business, from, to, now) =
-            (business.to_string(), micros(window.start()), micros(window.end()), micros(now));
+        let beyond = i64::from(sabotaged(Bug::NeighboursOverlap));
+        let (from, to) = (micros(window.start()) - beyond, micros(window.end()) + beyond);
+        let (business, now) = (business.to_string(), micros(now));
         let rows: Vec<(String, String, i64, i64)> = match resource {
             Some(id) => fetch!(fetch_all, self, OVERLAPPING, &business, id.to_string(), from, to, now)?,
             None => fetch!(fetch_all, self, OVERLAPPING_ANY, &business, from, to, now)?,

@@ -7,7 +7,7 @@ use crate::{
     gate::Point,
     oracle::Tables,
     template::{CAPACITIES, SERVICES},
-    world::{Used, Work, World},
+    world::{Used, Verdict, Work, World},
 };
 
 /// So many calls are on the line, and come back.
@@ -108,11 +108,16 @@ impl World {
     }
 
     /// Notes what a transaction did that is worth a name.
-    pub(crate) fn note_changes(&mut self, after: &Tables) {
+    pub(crate) fn note_changes(&mut self, after: &Tables) -> Verdict {
         for (id, booking) in &after.bookings {
             let former = self.tables.bookings.get(id);
             let steps = former.map_or(0, |former| former.steps.len());
             for step in &booking.steps[steps.min(booking.steps.len())..] {
+                let event = booking.event.as_deref().unwrap_or_default();
+                let owners = self.owner.spans.get(event).is_some_and(|spans| spans.contains(&step.span));
+                if (step.what.as_str(), step.source.as_str()) == ("rescheduled", "owner") && !owners {
+                    return Err(format!("booking {id} follows a move that the owner did not make"));
+                }
                 self.seen.note(match (step.what.as_str(), step.source.as_str()) {
                     ("created", _) => "a booking is made",
                     ("held", _) => "a hold is taken",
@@ -133,10 +138,14 @@ impl World {
             if booking.gone.as_deref() == Some("asked") {
                 self.seen.note("the owner is asked about many deletions");
             }
+            if former.is_some_and(|former| former.chair != booking.chair) {
+                self.owner.reseated.insert(id.clone());
+            }
             if former.is_some_and(|former| former.event.is_some() && former.event != booking.event) {
                 self.seen.note("a booking gets another event id");
             }
         }
+        Ok(())
     }
 
     pub(crate) fn note_point(&mut self, point: &Point) {

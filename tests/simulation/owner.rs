@@ -22,6 +22,12 @@ pub(crate) struct Diary {
     pub(crate) restored: BTreeSet<String>,
     /// Events of slotd's that the owner made a series of.
     pub(crate) series: BTreeSet<String>,
+    /// Times that the owner gave to events of slotd's.
+    pub(crate) spans: BTreeMap<String, BTreeSet<(i64, i64)>>,
+    /// Bookings that were moved to another chair, where the owner has not deleted them.
+    pub(crate) reseated: BTreeSet<String>,
+    /// Events that have an id of slotd's and are not slotd's.
+    strangers: BTreeSet<String>,
     /// Places that the owner noted on events of slotd's.
     pub(crate) places: BTreeMap<String, String>,
 }
@@ -63,7 +69,8 @@ impl World {
     pub(crate) async fn owner_edits(&mut self) -> Verdict {
         let chair = self.dice.below(CAPACITIES.len());
         let events = self.google.events(chair).await;
-        let (ours, theirs): (Vec<Value>, Vec<Value>) = events.into_iter().partition(|event| is_derived(id(event)));
+        let known = events.into_iter().filter(|event| !self.owner.strangers.contains(id(event)));
+        let (ours, theirs): (Vec<Value>, Vec<Value>) = known.partition(|event| is_derived(id(event)));
         let kind = self.dice.weighted(&[(14, 0), (5, 1), (75, 2), (3, 3), (2, 4), (3, 5)]);
         match kind {
             0 => self.owner_adds(chair).await,
@@ -133,6 +140,7 @@ impl World {
         if status == 200 {
             self.tell(&format!("a stranger takes the id {name}"));
             self.seen.note("a stranger takes an id of slotd's");
+            self.owner.strangers.insert(name);
         }
         Ok(())
     }
@@ -149,6 +157,14 @@ impl World {
         let (status, _) = self.google.owner("DELETE", chair, &format!("/{name}"), &Value::Null).await;
         self.tell(&format!("the owner {what}: {name} on chair {}: {status}", chair + 1));
         (200..300).contains(&status)
+    }
+
+    /// The owner has given an event of slotd's another time.
+    fn owner_placed(&mut self, event: &str, start: DateTime<Utc>, minutes: i64) {
+        self.google.owner_moved(event);
+        let start = start.timestamp_micros();
+        let spans = self.owner.spans.entry(event.to_owned()).or_default();
+        spans.insert((start, start + minutes * 60_000_000));
     }
 
     async fn owner_edits_ours(&mut self, chair: usize, event: &Value) {
@@ -171,14 +187,14 @@ impl World {
                 let to = start + TimeDelta::minutes(15 * self.dice.between(1, 8)) - TimeDelta::minutes(45);
                 if to != start && self.change(chair, event, "moves a booking's event", &times(to, minutes)).await {
                     self.seen.note("the owner moves a booking's event");
-                    self.google.owner_moved(&name);
+                    self.owner_placed(&name, to, minutes);
                 }
             }
             6 | 7 => {
                 let longer = minutes + 15;
                 if self.change(chair, event, "lengthens a booking's event", &times(start, longer)).await {
                     self.seen.note("the owner resizes a booking's event");
-                    self.google.owner_moved(&name);
+                    self.owner_placed(&name, start, longer);
                 }
             }
             8..12 => {

@@ -75,6 +75,9 @@ impl World {
             derived.entry(row.get(1)).or_default().push(row.get(0));
         }
         self.stored()?;
+        if !self.tables.keeps_its_history(&self.pool, self.now()).await {
+            return Err("a history was rewritten".to_owned());
+        }
         for id in self.tables.bookings.keys() {
             let known = derived.get(id).cloned().unwrap_or_default();
             self.event_of(id, &known, &events).map_err(|wrong| format!("at rest, booking {id}: {wrong}"))?;
@@ -137,6 +140,9 @@ impl World {
         // What the owner deleted and did not restore is not made again.
         if self.owner.deleted.contains(&linked) && live.iter().any(|event| name(event) == linked) && !restored {
             return Err("an event is there that the owner deleted".to_owned());
+        }
+        if booking.stands() && !live.is_empty() && deleted && !restored && !self.owner.reseated.contains(id) {
+            return Err("an event that the owner deleted was made again".to_owned());
         }
         if let ("cancelled", Some("owner")) = (booking.state.as_str(), booking.by.as_deref()) {
             if !deleted {

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Most that a run does before it comes to rest.
-const STEPS: usize = 260;
+const STEPS: usize = 190;
 /// Most that is under way at once.
 const ACTORS_MAX: usize = 7;
 const NODES: usize = 2;
@@ -88,6 +88,7 @@ pub(crate) struct World {
     file: PathBuf,
     pub(crate) pool: SqlitePool,
     pub(crate) tables: Tables,
+    data_version: i64,
     pub(crate) actors: Vec<Actor>,
     begun_actors: usize,
     pub(crate) trace: String,
@@ -126,6 +127,7 @@ impl World {
             file,
             pool: pool.await.unwrap(),
             tables: Tables::default(),
+            data_version: 0,
             actors: Vec::new(),
             begun_actors: 0,
             trace: String::new(),
@@ -212,7 +214,7 @@ impl World {
             gate.take().map_or(Poll::Pending, |parked| Poll::Ready(Ok(parked)))
         });
         let stopped: Result<Parked, Done> = stopped.await;
-        if from.as_ref().is_some_and(oracle::writes) {
+        if from.as_ref().is_some_and(oracle::writes) && self.has_changed().await {
             let now = self.now();
             let after = Tables::read(&self.pool, &self.tables, now).await;
             let worked = matches!(actor.work, Work::Delivery | Work::Pass) && actor.lease.is_some();
@@ -223,7 +225,7 @@ impl World {
             if worked && lost {
                 self.seen.note("a node wakes after its lease has passed on");
             }
-            self.note_changes(&after);
+            self.note_changes(&after)?;
             self.tables = after;
         }
         if let Some(overwritten) = self.google.overwritten() {
@@ -250,6 +252,12 @@ impl World {
             }
             Err(Done::Call(outcome)) => self.answered(actor, outcome),
         }
+    }
+
+    /// Whether anybody has written since the last time.
+    async fn has_changed(&mut self) -> bool {
+        let version: i64 = sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.pool).await.unwrap();
+        std::mem::replace(&mut self.data_version, version) != version
     }
 
     fn answered(&mut self, actor: Actor, outcome: Outcome) -> Verdict {
@@ -419,7 +427,7 @@ impl World {
         for _ in 0..2 {
             self.do_alone(Work::Pass).await?;
         }
-        for _ in 0..crate::setting("SIMSTEPS").unwrap_or(STEPS) {
+        for _ in 0..STEPS {
             self.step().await?;
         }
         self.finish().await?;
