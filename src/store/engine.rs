@@ -310,7 +310,7 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         self.turn(Moment::BeforeWrite).await;
-        let outcome = self.write_undisturbed(lane, work).await;
+        let outcome = Box::pin(self.write_undisturbed(lane, work)).await;
         if outcome.is_ok() {
             self.turn(Moment::Committed).await;
         }

@@ -121,6 +121,8 @@ struct Watch {
     unseen: BTreeSet<String>,
     /// What slotd did to such events.
     overwritten: Vec<String>,
+    /// Events that a full list left out, so that slotd may never have heard of them again.
+    forgotten: BTreeSet<String>,
     /// Writes that were carried out.
     writes: usize,
 }
@@ -174,6 +176,11 @@ impl Google {
     /// What slotd overwrote unseen.
     pub(crate) fn overwritten(&self) -> Option<String> {
         self.watch.lock().unwrap().overwritten.pop()
+    }
+
+    /// Whether a full list left this event out at some time.
+    pub(crate) fn was_forgotten(&self, event: &str) -> bool {
+        self.watch.lock().unwrap().forgotten.contains(event)
     }
 
     pub(crate) fn writes(&self) -> usize {
@@ -251,12 +258,13 @@ fn refusal(status: u16) -> Response<Bytes> {
 }
 
 /// Leaves the first of slotd's own events out of a list.
-fn forget(body: &Bytes) -> Bytes {
+fn forget(body: &Bytes, google: &Google) -> Bytes {
     let mut list: Value = serde_json::from_slice(body).unwrap_or_default();
     if let Some(items) = list["items"].as_array_mut()
         && let Some(place) = items.iter().position(|item| is_derived(item["id"].as_str().unwrap_or_default()))
     {
-        items.remove(place);
+        let item = items.remove(place);
+        google.watch.lock().unwrap().forgotten.insert(item["id"].as_str().unwrap_or_default().to_owned());
     }
     Bytes::from(list.to_string())
 }
@@ -280,7 +288,7 @@ impl InProcess for Wire {
             let mut response = self.google.sandbox.answer(request).await?;
             self.google.note(&ask, response.status().as_u16(), response.body());
             if fate == Fate::Forget {
-                response = response.map(|body| forget(&body));
+                response = response.map(|body| forget(&body, &self.google));
             }
             match self.gate.stop(Point::Answers(ask, response.status().as_u16())).await {
                 Fate::Lose => None,

@@ -4,6 +4,7 @@
 
 mod asking;
 mod callers;
+#[expect(dead_code, reason = "made for other tests, too")]
 #[path = "../it/owner_model/dice.rs"]
 mod dice;
 mod gate;

@@ -155,6 +155,8 @@ impl World {
         }
         if !booking.stands() {
             return match live.first() {
+                // Restored by the owner, and kept from slotd by the list.
+                Some(event) if restored && self.google.was_forgotten(&name(event)) => Ok(()),
                 Some(event) => Err(format!("it is {}, and its event {} is there", booking.state, name(event))),
                 None => Ok(()),
             };
