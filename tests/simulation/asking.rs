@@ -101,7 +101,7 @@ impl World {
                 let name = format!("Ada {}", self.dice.below(1_000));
                 Request::Edit { booking: self.known(|booking| booking.state == "confirmed")?, name }
             }
-            17 | 18 => Request::Cancel { booking: self.known(|booking| booking.stands())? },
+            17 | 18 => Request::Cancel { booking: self.known(crate::oracle::Booking::stands)? },
             _ if self.dice.percent(50) => Request::Release { hold: self.known(|booking| booking.state == "held")? },
             _ => Request::HangUp { call: self.some_call() },
         })

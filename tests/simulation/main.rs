@@ -136,11 +136,11 @@ fn run_all(seeds: &[u64]) -> (Seen, Option<String>) {
             let (mut seen, mut failed) = (Seen::default(), None);
             while failed.is_none() {
                 let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some(seed) = usize::try_from(place).ok().and_then(|place| seeds.get(place)) else { break };
-                let run = run(*seed);
+                let Some(next_seed) = usize::try_from(place).ok().and_then(|place| seeds.get(place)) else { break };
+                let run = run(*next_seed);
                 seen.add(&run.seen);
                 if run.wrong.is_some() {
-                    failed = Some(report(*seed, &run));
+                    failed = Some(report(*next_seed, &run));
                     // The others stop, too.
                     next.store(u64::MAX / 2, Ordering::Relaxed);
                 }

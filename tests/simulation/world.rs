@@ -154,8 +154,8 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, line: &str) {
-        let elapsed = self.clock.now() - self.begun;
-        let _ = writeln!(self.trace, "{:>9.3} {line}", elapsed.num_microseconds().unwrap_or_default() as f64 / 1e6);
+        let elapsed = (self.clock.now() - self.begun).num_milliseconds();
+        let _ = writeln!(self.trace, "{:>6}.{:03} {line}", elapsed / 1_000, elapsed % 1_000);
     }
 
     async fn start_node(&mut self) -> Node {
@@ -250,7 +250,7 @@ impl World {
                     Err(error) => Err(format!("a worker failed: {error}")),
                 }
             }
-            Err(Done::Call(outcome)) => self.answered(actor, outcome),
+            Err(Done::Call(outcome)) => self.answered(actor, &outcome),
         }
     }
 
@@ -260,15 +260,15 @@ impl World {
         std::mem::replace(&mut self.data_version, version) != version
     }
 
-    fn answered(&mut self, actor: Actor, outcome: Outcome) -> Verdict {
+    fn answered(&mut self, actor: Actor, outcome: &Outcome) -> Verdict {
         let Work::Call { request, key, hung_up } = actor.work else { return Ok(()) };
-        let text = match &outcome {
+        let text = match outcome {
             Ok(Some(reply)) => format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body)),
             Ok(None) => "done".to_owned(),
             Err(error) => format!("no: {error}"),
         };
         self.tell(&format!("#{} is answered: {text}{}", actor.number, if hung_up { " (and has hung up)" } else { "" }));
-        match &outcome {
+        match outcome {
             Ok(reply) => {
                 let Some(reply) = reply else { return Ok(()) };
                 self.yes(&request, key.as_deref(), &reply.body, reply.replayed, hung_up)
