@@ -9,7 +9,7 @@ use crate::domain::{
 };
 
 /// How far ahead of the asked time to look: callers who hear "in a month" hang up.
-const DAYS_AHEAD: u64 = 14;
+pub(super) const DAYS_AHEAD: u64 = 14;
 
 /// Up to `limit` other times near `asked`, the best first, each start offered once.
 ///
@@ -29,16 +29,27 @@ pub fn alternatives(
     ordered.sort_by_key(|agenda| Some(agenda.resource) != asked_resource);
 
     let other = same_time_elsewhere(&ordered, rules, asked, asked_resource, now);
-    let mut another_day = same_time_another_day(&ordered, rules, asked, now).into_iter();
-    let mut soonest = soonest(&ordered, rules, asked, now, limit).into_iter();
+    let another_day = same_time_another_day(&ordered, rules, asked, now);
+    let soonest = soonest(&ordered, rules, asked, now, limit);
+    in_turn(other, soonest, another_day, |slot: &Slot| slot.interval.start(), limit)
+}
 
-    let mut offered: Vec<Slot> = Vec::with_capacity(limit);
-    let mut offer = |slot: Option<Slot>| {
-        if let Some(slot) = slot
+/// Up to `limit` offers, each `start` once: `other`, and then in turn one of `soonest` and one of `another_day`.
+pub(super) fn in_turn<T>(
+    other: Option<T>,
+    soonest: Vec<T>,
+    another_day: Vec<T>,
+    start: impl Fn(&T) -> DateTime<Utc>,
+    limit: usize,
+) -> Vec<T> {
+    let (mut soonest, mut another_day) = (soonest.into_iter(), another_day.into_iter());
+    let mut offered: Vec<T> = Vec::with_capacity(limit);
+    let mut offer = |one: Option<T>| {
+        if let Some(one) = one
             && offered.len() < limit
-            && offered.iter().all(|earlier| earlier.interval.start() != slot.interval.start())
+            && offered.iter().all(|earlier| start(earlier) != start(&one))
         {
-            offered.push(slot);
+            offered.push(one);
         }
     };
     offer(other);

@@ -10,6 +10,7 @@ mod policy;
 mod reason;
 mod slots;
 mod spoken;
+mod together;
 
 #[cfg(test)]
 mod reference;
@@ -21,3 +22,4 @@ pub use policy::{Course, Facts, Freshness, Policy, Purpose, WhenStale, WhenUnkno
 pub use reason::Reason;
 pub use slots::{Slot, slots};
 pub use spoken::spoken;
+pub use together::{Offer, alternatives_together, combine, free_together, slots_together};

@@ -83,6 +83,19 @@ fn of_one(
     }
 }
 
+/// All starts of one resource within `range` that are accepted, whether on its grid or not: sorted, separate, both ends
+/// included. `None` when nothing is known of it.
+pub(super) fn free_starts_of(
+    agenda: &Agenda<'_>,
+    rules: &Rules,
+    range: Interval,
+    now: DateTime<Utc>,
+) -> Option<Vec<(DateTime<Utc>, DateTime<Utc>)>> {
+    let reach = range.widen(TimeDelta::zero(), rules.duration)?;
+    let openings: Vec<Opening> = agenda.hours.openings_near(reach, agenda.zone).collect();
+    free_starts(agenda, rules, &openings, range, now)
+}
+
 /// The starts of one opening that lie in `range`, in order.
 fn grid(opening: Opening, zone: Tz, step: TimeDelta, range: Interval, starts: &mut Vec<DateTime<Utc>>) {
     let Some(within) = opening.interval.clip(range) else { return };
@@ -110,7 +123,7 @@ fn grid(opening: Opening, zone: Tz, step: TimeDelta, range: Interval, starts: &m
 }
 
 /// Up to `limit` of the sorted `slots`, taken in turn from each part of each day, one for each start, sorted.
-fn spread(slots: Vec<Slot>, zone: Tz, limit: usize) -> Vec<Slot> {
+pub(super) fn spread(slots: Vec<Slot>, zone: Tz, limit: usize) -> Vec<Slot> {
     let mut turns: HashMap<(i32, u32), usize> = HashMap::new();
     let mut ranked: Vec<(usize, Slot)> = Vec::with_capacity(slots.len());
     for slot in slots {

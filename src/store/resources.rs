@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse, to_json};
 use crate::{
     availability::WeeklyHours,
-    domain::{BusinessId, ResourceId},
+    domain::{BookingId, BusinessId, ResourceId},
 };
 
 /// A person, chair or room that bookings occupy.
@@ -132,6 +132,17 @@ impl Tx {
             i64::from(resource.capacity),
         )?;
         Ok(())
+    }
+
+    /// Holds every resource that these bookings claim, which this transaction has locked already. Whoever ends or moves the
+    /// claims of a hold has them: a booking that checks one of its resources ends the claims of all holds that ran out.
+    pub async fn lock_claimed(&mut self, business: BusinessId, bookings: &[BookingId]) -> Result<Vec<ResourceId>> {
+        let mut resources = Vec::new();
+        for booking in bookings {
+            resources.extend(self.claimed_resources(business, *booking).await?);
+        }
+        self.lock_resources(business, &resources).await?;
+        Ok(resources)
     }
 
     /// Holds `resources` for this transaction, so that what is read of their claims stays true until it ends. Unknown

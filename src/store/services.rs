@@ -21,6 +21,8 @@ pub struct Service {
     pub rules: Rules,
     /// Who may do it; empty when everybody may.
     pub resources: Vec<ResourceId>,
+    /// Groups of resources of which one each is needed at once, the leading one first; empty when one resource is enough.
+    pub needs: Vec<Vec<ResourceId>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -62,6 +64,13 @@ const RESOURCES: Sql = Sql::same(
 const ADD_RESOURCE: Sql =
     Sql::same("INSERT INTO service_resource (business_id, service_id, resource_id) VALUES ($1, $2, $3)");
 const CLEAR_RESOURCES: Sql = Sql::same("DELETE FROM service_resource WHERE business_id = $1 AND service_id = $2");
+const NEEDS: Sql = Sql::same(
+    "SELECT service_id, place, resource_id FROM service_need WHERE business_id = $1
+      ORDER BY service_id, place, resource_id",
+);
+const ADD_NEED: Sql =
+    Sql::same("INSERT INTO service_need (business_id, service_id, resource_id, place) VALUES ($1, $2, $3, $4)");
+const CLEAR_NEEDS: Sql = Sql::same("DELETE FROM service_need WHERE business_id = $1 AND service_id = $2");
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("INSERT", INSERT),
     ("LIST", LIST),
@@ -69,6 +78,9 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("RESOURCES", RESOURCES),
     ("ADD_RESOURCE", ADD_RESOURCE),
     ("CLEAR_RESOURCES", CLEAR_RESOURCES),
+    ("NEEDS", NEEDS),
+    ("ADD_NEED", ADD_NEED),
+    ("CLEAR_NEEDS", CLEAR_NEEDS),
 ];
 
 impl TryFrom<Row> for Service {
@@ -88,6 +100,7 @@ impl TryFrom<Row> for Service {
                 horizon: TimeDelta::days(row.horizon_days),
             },
             resources: Vec::new(),
+            needs: Vec::new(),
             created_at: instant(T, "created_at", row.created_at)?,
         })
     }
@@ -131,12 +144,19 @@ impl Tx {
             rules.horizon.num_days(),
         )?;
         execute!(self, CLEAR_RESOURCES, service.business.to_string(), service.id.to_string())?;
+        execute!(self, CLEAR_NEEDS, service.business.to_string(), service.id.to_string())?;
         self.add_service_resources(service).await
     }
 
     async fn add_service_resources(&mut self, service: &Service) -> Result<()> {
         for resource in &service.resources {
             execute!(self, ADD_RESOURCE, service.business.to_string(), service.id.to_string(), resource.to_string())?;
+        }
+        for (place, group) in (0_i64..).zip(&service.needs) {
+            for resource in group {
+                let (business, service) = (service.business.to_string(), service.id.to_string());
+                execute!(self, ADD_NEED, business, service, resource.to_string(), place)?;
+            }
         }
         Ok(())
     }
@@ -151,6 +171,19 @@ impl Tx {
             let resource = parse("service_resource", "resource_id", &resource)?;
             if let Some(service) = services.iter_mut().find(|known| known.id == service) {
                 service.resources.push(resource);
+            }
+        }
+        let needs: Vec<(String, i64, String)> = fetch!(fetch_all, self, NEEDS, business.to_string())?;
+        let mut last = None;
+        for (service, place, resource) in needs {
+            let id: ServiceId = parse("service_need", "service_id", &service)?;
+            let resource = parse("service_need", "resource_id", &resource)?;
+            let Some(service) = services.iter_mut().find(|known| known.id == id) else { continue };
+            if last.replace((id, place)) != Some((id, place)) {
+                service.needs.push(Vec::new());
+            }
+            if let Some(group) = service.needs.last_mut() {
+                group.push(resource);
             }
         }
         Ok(services)

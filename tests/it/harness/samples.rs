@@ -122,6 +122,7 @@ pub(crate) fn service(business: BusinessId, resources: Vec<ResourceId>) -> Servi
             horizon: TimeDelta::days(60),
         },
         resources,
+        needs: Vec::new(),
         created_at: START,
     }
 }
