@@ -9,9 +9,10 @@ use super::{
     BookingError, Desk, Key, Refusal, Reply,
     change::{Change, new_order},
     freshness::{Freshness, Standing, Terms},
-    hold::{holds_of, is_for, is_live, release},
+    hold::{held_for, holds_of, is_live, release},
     office::{Diary, Office, Order, What, Wish, around, find_alternatives, judge},
     remember::{keep, recall},
+    together::{self, Own, resources_of},
 };
 use crate::{
     availability::{Course, Purpose, Reason},
@@ -105,9 +106,9 @@ impl Desk {
             Asked::Time { wish, .. } => (Some(wish.clone()), None),
             Asked::Hold { id, .. } => (None, Some(*id)),
         };
-        let candidates = move |office: &Office, hold: Option<&Booking>| match (asked, hold) {
-            (Some(wish), _) => office.order(&wish).map(|order| order.candidates),
-            (None, hold) => Ok(hold.map(|hold| hold.resource).into_iter().collect()),
+        let candidates = move |office: &Office, _: Option<&Booking>, held: &[ResourceId]| match asked {
+            Some(wish) => office.order(&wish).map(|order| order.everybody()),
+            None => Ok(held.to_vec()),
         };
         let terms = self.look_before_booking(business, hold, candidates).await?;
         let mut outcome = Err(BookingError::Store(store::Error::Exists));
@@ -163,14 +164,16 @@ impl Desk {
                 }
                 let office = Office::read(tx, business).await?;
                 let understood = understand(tx, &office, &new).await?;
-                let except: Vec<BookingId> = understood.mine.iter().map(|hold| hold.id).collect();
-                let resource = settle(tx, &office, &understood.order, understood.start, &except, &terms).await?;
-                let booking = write(tx, &office, understood, resource, &new).await?;
+                let (order, start) = (&understood.order, understood.start);
+                let bookings = understood.mine.iter().map(|hold| hold.id).collect();
+                let own = Own { bookings, preferred: understood.preferred.clone() };
+                let taken = together::settle(tx, &office, order, start, &own, &terms).await?;
+                let booking = write(tx, &office, understood, &taken, &new).await?;
                 let booked = Booked {
-                    resources: vec![resource],
-                    zone: office.zone(Some(resource)),
-                    warning: warning(&office, resource, Some(&terms), tx.now()),
+                    zone: office.zone(Some(booking.resource)),
+                    warning: warning(&office, &taken, Some(&terms), tx.now()),
                     now: tx.now(),
+                    resources: taken,
                     booking,
                 };
                 let reply = Reply { status: CREATED, body: render(&booked), replayed: false };
@@ -184,12 +187,14 @@ impl Desk {
 
 impl Desk {
     /// Looks at Google before a booking where the business wants that, and gives the terms to book on. `candidates` are
-    /// those whom it may concern; `moved` is the booking that is moved.
+    /// those whom it may concern; `moved` is the booking that is moved, which is told to it with all that it claims.
     pub(super) async fn look_before_booking(
         &self,
         business: BusinessId,
         moved: Option<BookingId>,
-        candidates: impl FnOnce(&Office, Option<&Booking>) -> Result<Vec<ResourceId>, BookingError> + Send + 'static,
+        candidates: impl FnOnce(&Office, Option<&Booking>, &[ResourceId]) -> Result<Vec<ResourceId>, BookingError>
+        + Send
+        + 'static,
     ) -> Result<Terms, BookingError> {
         let deadline = self.deadline();
         let terms = Terms {
@@ -205,7 +210,11 @@ impl Desk {
                     Some(id) => tx.booking(business, id).await?,
                     None => None,
                 };
-                let candidates = candidates(&office, booking.as_ref())?;
+                let claimed = match moved {
+                    Some(id) => tx.claimed_resources(business, id).await?,
+                    None => Vec::new(),
+                };
+                let candidates = candidates(&office, booking.as_ref(), &claimed)?;
                 Ok(office.behind(&candidates, &terms, tx.now()))
             })
         });
@@ -223,16 +232,17 @@ const TO_RECONNECT: &str =
     "The owner has to connect Google Calendar again. The booking stands and is written to the calendar then.";
 
 /// What the receptionist should know about a booking that stands all the same: by how the mirror stands, when it was
-/// relied on, and by whether the event can be written.
+/// relied on, and by whether the event can be written. The first of `resources` leads.
 pub(super) fn warning(
     office: &Office,
-    resource: ResourceId,
+    resources: &[ResourceId],
     relied: Option<&Terms>,
     now: DateTime<Utc>,
 ) -> Option<&'static str> {
-    let target = office.target(resource);
+    let target = resources.first().and_then(|lead| office.target(*lead));
     let unwritable = |target: &Calendar| target.mirror.account_status != AccountStatus::Connected;
-    let course = relied.map(|terms| office.course(resource, terms, now));
+    let courses = |terms| resources.iter().map(move |resource| office.course(*resource, terms, now));
+    let course = relied.and_then(|terms| courses(terms).find(|(_, course)| *course == Course::Warn));
     match course {
         _ if target.is_some_and(unwritable) => Some(TO_RECONNECT),
         Some((standing, Course::Warn)) if standing.freshness == Freshness::Unknown => Some(UNREAD),
@@ -293,8 +303,10 @@ struct Understood {
     start: DateTime<Utc>,
     /// What becomes the booking: it is among `mine`.
     hold: Option<BookingId>,
-    /// The live holds, locked, that do not stand in the way.
+    /// The holds, locked, that do not stand in the way.
     mine: Vec<Booking>,
+    /// Whom to take again where they can be had.
+    preferred: Vec<ResourceId>,
 }
 
 async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Understood, BookingError> {
@@ -303,14 +315,15 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
         Asked::Time { wish, start } => {
             let mut order = office.order(wish)?;
             let mine = holds_of(tx, business, new.call_id.as_deref()).await?;
-            let hold = mine.iter().find(|hold| is_for(hold, &order, *start));
-            if let Some(hold) = hold {
-                order.candidates = vec![hold.resource];
+            let hold = held_for(tx, office, &mine, &order, *start).await?;
+            if let Some((_, held)) = &hold {
+                order.take_only(held);
             }
-            Ok(Understood { order, start: *start, hold: hold.map(|hold| hold.id), mine })
+            let hold = hold.map(|(hold, _)| hold.id);
+            Ok(Understood { order, start: *start, hold, mine, preferred: Vec::new() })
         }
         Asked::Hold { id, start, what, resource } => {
-            let mut hold = tx.lock_booking(business, *id).await?.ok_or(BookingError::Unknown("hold"))?;
+            let hold = tx.lock_booking(business, *id).await?.ok_or(BookingError::Unknown("hold"))?;
             let differs = |field| {
                 let detail = "it differs from what is held: swap the hold first, or leave this out".to_owned();
                 Err(BookingError::Invalid { field, detail })
@@ -318,7 +331,8 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             if new.call_id.is_some() && new.call_id != hold.call_id {
                 return differs("call_id");
             }
-            let order = new_order(office, &hold, &Change::default())?;
+            let mut order = new_order(office, &hold, &Change::default())?;
+            let claimed = resources_of(tx, office, &hold).await?;
             if start.is_some_and(|start| start != hold.interval.start()) {
                 return differs("start");
             }
@@ -330,17 +344,19 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
                 }
             }
             if let Some(text) = resource
-                && office.resource(text)? != hold.resource
+                && !claimed.contains(&office.resource(text)?)
             {
                 return differs("resource");
             }
             let start = hold.interval.start();
-            if is_live(&hold, tx.now()) {
-                return Ok(Understood { order, start, hold: Some(hold.id), mine: vec![hold] });
+            // A booking is no hold any more.
+            hold.state.release(tx.now())?;
+            let live = is_live(&hold, tx.now());
+            if live {
+                order.take_only(&claimed);
             }
-            // It ran out or was given back: the slot may still be free, and then the booking is one of its own.
-            release(tx, &mut hold).await?;
-            Ok(Understood { order, start, hold: None, mine: Vec::new() })
+            // When it ran out or was given back, the slot may still be free, and then the booking is one of its own.
+            Ok(Understood { order, start, hold: live.then_some(hold.id), mine: vec![hold], preferred: claimed })
         }
     }
 }
@@ -349,10 +365,10 @@ async fn write(
     tx: &mut Tx,
     office: &Office,
     understood: Understood,
-    resource: ResourceId,
+    taken: &[ResourceId],
     new: &NewBooking,
 ) -> Result<Booking, BookingError> {
-    let Understood { order, start, hold, mine } = understood;
+    let Understood { order, start, hold, mine, .. } = understood;
     let (business, now) = (office.business.id, tx.now());
     let interval = time(start, order.rules.duration)?;
     let claim = crate::domain::booking::claim(interval, order.rules.buffer_before, order.rules.buffer_after);
@@ -360,12 +376,16 @@ async fn write(
     for mut held in mine {
         if Some(held.id) == hold {
             confirmed = Some(held);
-        } else if held.resource == resource
-            && crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
+        } else if is_live(&held, now) {
+            let meets = crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
                 .zip(claim)
-                .is_some_and(|(held, claim)| held.overlaps(claim))
-        {
-            // The call takes another time over what it held: one of both can stay.
+                .is_some_and(|(held, claim)| held.overlaps(claim));
+            if meets && tx.claimed_resources(business, held.id).await?.iter().any(|one| taken.contains(one)) {
+                // The call takes another time over what it held: one of both can stay.
+                release(tx, &mut held).await?;
+            }
+        } else if matches!(held.state, State::Held { .. }) {
+            // It ran out, and nobody has marked it yet.
             release(tx, &mut held).await?;
         }
     }
@@ -373,6 +393,7 @@ async fn write(
         confirm(tx, office, hold, new).await?
     } else {
         let id = BookingId::new(tx.chance().uuid(now));
+        let resource = *taken.first().ok_or(BookingError::Unknown("resource"))?;
         let link = link(office, resource, id, 0);
         let booking = Booking {
             business,
@@ -393,7 +414,7 @@ async fn write(
             updated_at: now,
         };
         tx.insert_booking(&booking).await?;
-        tx.insert_claim(&booking, resource, exclusive(office, resource), false).await?;
+        together::claim(tx, office, &booking, taken).await?;
         tx.record_step(&booking, Step::Created, Source::Receptionist).await?;
         booking
     };

@@ -7,15 +7,16 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Booked, BookingError, Desk, Key, Reply,
-    book::{Render, exclusive, settle, time, warning},
+    book::{Render, time, warning},
     freshness::Terms,
     office::{Office, Order, What, Wish},
     remember::{keep, recall},
+    together::{Own, claim, resources_of, settle},
 };
 use crate::{
     availability::Rules,
     domain::{
-        BookingId, BusinessId,
+        BookingId, BusinessId, ResourceId,
         booking::{Party, State},
     },
     store::{
@@ -68,9 +69,9 @@ impl Desk {
             }
             let moved = change.clone();
             // What cannot be moved at all is told by the transaction.
-            let candidates = move |office: &Office, booking: Option<&Booking>| match booking {
+            let candidates = move |office: &Office, booking: Option<&Booking>, _: &[ResourceId]| match booking {
                 Some(booking) if matches!(booking.state, State::Confirmed { .. }) => {
-                    new_order(office, booking, &moved).map(|order| order.candidates)
+                    new_order(office, booking, &moved).map(|order| order.everybody())
                 }
                 _ => Ok(Vec::new()),
             };
@@ -192,7 +193,7 @@ impl Desk {
     }
 }
 
-/// Finds the new time under the lock and moves the claim there, in one transaction with everything else.
+/// Finds the new time under the locks and moves the claims there, in one transaction with everything else.
 async fn reschedule(
     tx: &mut Tx,
     office: &Office,
@@ -202,7 +203,9 @@ async fn reschedule(
 ) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
     let order = new_order(office, booking, change)?;
-    let resource = settle(tx, office, &order, start, &[booking.id], terms).await?;
+    let own = Own::moving(tx, office, booking).await?;
+    let taken = settle(tx, office, &order, start, &own, terms).await?;
+    let resource = *taken.first().ok_or(BookingError::Unknown("resource"))?;
     booking.interval = time(start, order.rules.duration)?;
     booking.service = order.service;
     (booking.buffer_before, booking.buffer_after) = (order.rules.buffer_before, order.rules.buffer_after);
@@ -211,8 +214,7 @@ async fn reschedule(
         move_event(tx, office, booking).await?;
     }
     tx.delete_claims(booking).await?;
-    tx.insert_claim(booking, resource, exclusive(office, resource), false).await?;
-    Ok(())
+    claim(tx, office, booking, &taken).await
 }
 
 /// The event goes to the new resource's calendar: the old one is owed a deletion by the id it has there.
@@ -242,9 +244,10 @@ pub(super) fn new_order(office: &Office, booking: &Booking, change: &Change) -> 
         (None, Some(service)) => What::Service(service.to_string()),
         (None, None) => What::Lasting(booking.interval.duration()),
     };
-    // Who does it stays the same unless somebody else is named.
+    // Who does it, or leads, stays the same unless somebody else is named.
     let resource = change.resource.clone().unwrap_or_else(|| booking.resource.to_string());
     let mut order = office.order(&Wish { what, resource: Some(resource), call_id: None })?;
+    order.keep_lead(booking.resource);
     if change.what.is_none() && booking.service.is_some() && booking.interval.duration() != order.rules.duration {
         // The owner made it longer or shorter: that stays.
         order.rules = Rules { duration: booking.interval.duration(), ..order.rules };
@@ -275,7 +278,8 @@ async fn answer(
     key: Option<&Key>,
     render: &Render,
 ) -> Result<Reply, BookingError> {
-    let warning = warning(office, booking.resource, relied, tx.now());
+    let resources = resources_of(tx, office, &booking).await?;
+    let warning = warning(office, &resources, relied, tx.now());
     let business = booking.business;
     let booked = told(tx, office, booking, warning).await?;
     let reply = Reply { status: OK, body: render(&booked), replayed: false };
@@ -290,7 +294,7 @@ async fn told(
     warning: Option<&'static str>,
 ) -> Result<Booked, BookingError> {
     Ok(Booked {
-        resources: tx.claimed_resources(booking.business, booking.id).await?,
+        resources: resources_of(tx, office, &booking).await?,
         zone: office.zone(Some(booking.resource)),
         warning,
         now: tx.now(),

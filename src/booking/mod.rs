@@ -13,6 +13,7 @@ mod hold;
 mod look;
 mod office;
 mod remember;
+mod together;
 
 use std::{sync::Arc, time::Duration};
 

@@ -10,7 +10,7 @@ use super::{
     freshness::{Freshness, Standing, Terms},
 };
 use crate::{
-    availability::{Agenda, Course, Purpose, Reason, Rules, Slot, alternatives, check},
+    availability::{Agenda, Course, Offer, Purpose, Reason, Rules, alternatives, alternatives_together, check},
     domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
 };
@@ -45,8 +45,10 @@ pub struct Wish {
 pub(super) struct Order {
     pub(super) rules: Rules,
     pub(super) service: Option<ServiceId>,
-    /// Who may do it, in the order of their ids.
+    /// Who may do it, in the order of their ids; who may lead, where several are needed.
     pub(super) candidates: Vec<ResourceId>,
+    /// Further groups of which one each is needed.
+    pub(super) besides: Vec<Vec<ResourceId>>,
     /// The one that was named.
     pub(super) named: Option<ResourceId>,
 }
@@ -119,6 +121,10 @@ impl Office {
             What::Lasting(duration) => (Rules::lasting(*duration), None, &[][..]),
             What::Service(text) => {
                 let service = self.service(text)?;
+                if !service.needs.is_empty() {
+                    let named = wish.resource.as_deref().map(|text| self.resource(text)).transpose()?;
+                    return Order::together(service, named);
+                }
                 (service.rules, Some(service.id), &service.resources[..])
             }
         };
@@ -137,7 +143,7 @@ impl Office {
             let detail = "this business has no resource that can be booked yet".to_owned();
             return Err(BookingError::Invalid { field: "resource", detail });
         }
-        Ok(Order { rules, service, candidates, named })
+        Ok(Order { rules, service, candidates, besides: Vec::new(), named })
     }
 
     /// How the mirror of one resource stands, and what the business wants done with it.
@@ -263,7 +269,17 @@ pub(super) async fn find_alternatives(
     start: DateTime<Utc>,
     except: &[BookingId],
     terms: &Terms,
-) -> Result<Vec<Slot>, BookingError> {
+) -> Result<Vec<Offer>, BookingError> {
+    let needs =
+        office.services.iter().find(|known| Some(known.id) == order.service).filter(|one| !one.needs.is_empty());
+    if let Some(service) = needs {
+        // All of each group, also where one was named.
+        let whole = Order { named: order.named, ..Order::together(service, None)? };
+        let Some(window) = around(start, &order.rules)?.widen(AROUND, AROUND) else { return Ok(Vec::new()) };
+        let diary = Diary::read(tx, office.business.id, &whole.everybody(), window, except).await?;
+        let groups = office.agendas_together(&whole, &diary, &terms.of_offers(), tx.now());
+        return Ok(alternatives_together(&groups, &order.rules, start, order.named, tx.now(), ALTERNATIVES));
+    }
     let everybody: Vec<ResourceId> = match (&order.named, order.service) {
         // Another resource may be offered as well, when it does the same service.
         (Some(_), service) => {
@@ -276,7 +292,8 @@ pub(super) async fn find_alternatives(
     let Some(window) = around(start, &order.rules)?.widen(AROUND, AROUND) else { return Ok(Vec::new()) };
     let diary = Diary::read(tx, office.business.id, &everybody, window, except).await?;
     let agendas = office.agendas(&everybody, &diary, &terms.of_offers(), tx.now());
-    Ok(alternatives(&agendas, &order.rules, start, order.named, tx.now(), ALTERNATIVES))
+    let offers = alternatives(&agendas, &order.rules, start, order.named, tx.now(), ALTERNATIVES);
+    Ok(offers.into_iter().map(Into::into).collect())
 }
 
 fn same_name(one: &str, other: &str) -> bool {

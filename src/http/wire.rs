@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Problem;
 use crate::{
-    availability::{Reason, Slot, spoken},
+    availability::{Offer, Reason, spoken},
     booking::{BookingError, Freshness, HOLDS_OF_CALL_MAX, Refusal, Standing, What},
     domain::{Interval, ResourceId},
 };
@@ -22,13 +22,18 @@ pub(super) struct SlotBody {
     start: String,
     end: String,
     resource: ResourceId,
+    /// All that is taken then, the lead first; absent where one resource is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resources: Vec<ResourceId>,
     /// How to say it on the phone.
     spoken: String,
 }
 
 impl SlotBody {
-    pub(super) fn new(slot: &Slot, zone: Tz, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(slot: &Offer, zone: Tz, now: DateTime<Utc>) -> Self {
+        let besides = (!slot.besides.is_empty()).then_some(&slot.besides);
         Self {
+            resources: besides.map(|besides| [&[slot.resource][..], besides].concat()).unwrap_or_default(),
             start: local(slot.interval.start(), zone),
             end: local(slot.interval.end(), zone),
             resource: slot.resource,

@@ -1,6 +1,7 @@
 //! Setting a business up: the business itself, its resources and its services.
 
 mod businesses;
+mod needs;
 mod resources;
 mod services;
 

@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{created, name, room};
+use super::{created, name, needs, room};
 use crate::{
     auth::Caller,
     availability::Rules,
@@ -30,6 +30,9 @@ pub(in crate::http) struct ServiceInput {
     /// Ids or names; everybody when empty.
     #[serde(default)]
     resources: Vec<String>,
+    /// Groups of ids or names, of which one each is needed at once.
+    #[serde(default)]
+    needs: Vec<Vec<String>>,
 }
 
 /// A service as answers tell it.
@@ -44,6 +47,7 @@ pub(in crate::http) struct ServiceBody {
     minimum_notice_min: i64,
     horizon_days: i64,
     resources: Vec<ResourceId>,
+    needs: Vec<Vec<ResourceId>>,
 }
 
 impl From<Service> for ServiceBody {
@@ -58,6 +62,7 @@ impl From<Service> for ServiceBody {
             minimum_notice_min: service.rules.minimum_notice.num_minutes(),
             horizon_days: service.rules.horizon.num_days(),
             resources: service.resources,
+            needs: service.needs,
         }
     }
 }
@@ -129,7 +134,8 @@ async fn save_service(
             }
             resources.sort_unstable();
             resources.dedup();
-            let service = Service { business, id, name, rules, resources, created_at: now };
+            let needs = needs::read(&body.needs, &resources, &known)?;
+            let service = Service { business, id, name, rules, resources, needs, created_at: now };
             let services = tx.services(business).await?;
             if new {
                 room(services.len(), "services")?;

@@ -19,4 +19,6 @@ mod outage;
 mod pushes;
 mod quota;
 mod series;
+mod together;
+mod together_at_once;
 mod trouble;
