@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Days, TimeDelta, Utc};
 
-use super::{Agenda, Rules, Slot, check, slots};
+use super::{Agenda, Besides, Rules, Slot, check, slots};
 use crate::domain::{
     Interval, ResourceId,
     zone::{instants_showing, utc_to_local},
@@ -111,7 +111,7 @@ fn free_at<'a>(
 ) -> Option<Slot> {
     let free = agendas.into_iter().find(|agenda| check(agenda, rules, start, now).is_ok())?;
     let interval = Interval::new(start, start.checked_add_signed(rules.duration)?)?;
-    Some(Slot { interval, resource: free.resource })
+    Some(Slot { interval, resource: free.resource, besides: Besides::default() })
 }
 
 #[cfg(test)]

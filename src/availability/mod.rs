@@ -22,4 +22,4 @@ pub use policy::{Course, Facts, Freshness, Policy, Purpose, WhenStale, WhenUnkno
 pub use reason::Reason;
 pub use slots::{Slot, slots};
 pub use spoken::spoken;
-pub use together::{Offer, alternatives_together, combine, free_together, slots_together};
+pub use together::{Besides, GROUPS_MAX, alternatives_together, combine, free_together, slots_together};

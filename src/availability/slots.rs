@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
-use super::{Agenda, Rules, agenda::free_starts, hours::Opening};
+use super::{Agenda, Besides, Rules, agenda::free_starts, hours::Opening};
 use crate::domain::{
     Interval, ResourceId,
     zone::{instants_showing, utc_to_local},
@@ -16,8 +16,10 @@ use crate::domain::{
 pub struct Slot {
     /// From when to when, without buffers.
     pub interval: Interval,
-    /// With whom.
+    /// With whom; the lead, where several are needed.
     pub resource: ResourceId,
+    /// What else is taken then.
+    pub besides: Besides,
 }
 
 /// The slots that start within `range`: at most `limit`, sorted by start, then in the order of `agendas`.
@@ -74,7 +76,7 @@ fn of_one(
             if first <= start
                 && let Some(interval) = Interval::new(*start, *start + rules.duration)
             {
-                found.push(Slot { interval, resource: agenda.resource });
+                found.push(Slot { interval, resource: agenda.resource, besides: Besides::default() });
                 if found.len() >= enough {
                     return;
                 }

@@ -11,7 +11,7 @@ use super::{
     together::judge_together,
 };
 use crate::{
-    availability::{Course, Offer, Purpose, Reason, Rules, slots_together},
+    availability::{Course, Purpose, Reason, Rules, Slot, slots_together},
     domain::{BookingId, BusinessId, Interval, ResourceId, interval::merge},
     store::{self, Tx, calendars::Calendar},
 };
@@ -28,7 +28,7 @@ pub struct Answer {
     /// Who could do it then; where several are needed, who would be taken, the lead first.
     pub resources: Vec<ResourceId>,
     /// What else could be offered.
-    pub alternatives: Vec<Offer>,
+    pub alternatives: Vec<Slot>,
     /// How the mirror stands.
     pub standing: Standing,
     /// The zone to tell times in.
@@ -63,7 +63,7 @@ pub struct Gap {
 #[derive(Debug, Clone)]
 pub struct SlotsAnswer {
     /// In the order of their starts.
-    pub slots: Vec<Offer>,
+    pub slots: Vec<Slot>,
     /// Whose time is not known, so that there may be more slots.
     pub gaps: Vec<Gap>,
     /// How the mirror stands.

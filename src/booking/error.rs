@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::Standing;
 use crate::{
-    availability::{Offer, Reason},
+    availability::{Reason, Slot},
     domain::booking,
     store,
 };
@@ -16,7 +16,7 @@ pub struct Refusal {
     /// Why, for programs.
     pub reason: Reason,
     /// The nearest other times, from the same state of the tables.
-    pub alternatives: Vec<Offer>,
+    pub alternatives: Vec<Slot>,
     /// How the mirror stands.
     pub standing: Standing,
     /// In which zone to speak of them.

@@ -10,7 +10,7 @@ use super::{
     freshness::{Freshness, Standing, Terms},
 };
 use crate::{
-    availability::{Agenda, Course, Offer, Purpose, Reason, Rules, alternatives, alternatives_together, check},
+    availability::{Agenda, Course, Purpose, Reason, Rules, Slot, alternatives, alternatives_together, check},
     domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
 };
@@ -269,7 +269,7 @@ pub(super) async fn find_alternatives(
     start: DateTime<Utc>,
     except: &[BookingId],
     terms: &Terms,
-) -> Result<Vec<Offer>, BookingError> {
+) -> Result<Vec<Slot>, BookingError> {
     let needs =
         office.services.iter().find(|known| Some(known.id) == order.service).filter(|one| !one.needs.is_empty());
     if let Some(service) = needs {
@@ -292,8 +292,7 @@ pub(super) async fn find_alternatives(
     let Some(window) = around(start, &order.rules)?.widen(AROUND, AROUND) else { return Ok(Vec::new()) };
     let diary = Diary::read(tx, office.business.id, &everybody, window, except).await?;
     let agendas = office.agendas(&everybody, &diary, &terms.of_offers(), tx.now());
-    let offers = alternatives(&agendas, &order.rules, start, order.named, tx.now(), ALTERNATIVES);
-    Ok(offers.into_iter().map(Into::into).collect())
+    Ok(alternatives(&agendas, &order.rules, start, order.named, tx.now(), ALTERNATIVES))
 }
 
 fn same_name(one: &str, other: &str) -> bool {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Problem;
 use crate::{
-    availability::{Offer, Reason, spoken},
+    availability::{Reason, Slot, spoken},
     booking::{BookingError, Freshness, HOLDS_OF_CALL_MAX, Refusal, Standing, What},
     domain::{Interval, ResourceId},
 };
@@ -30,10 +30,10 @@ pub(super) struct SlotBody {
 }
 
 impl SlotBody {
-    pub(super) fn new(slot: &Offer, zone: Tz, now: DateTime<Utc>) -> Self {
-        let besides = (!slot.besides.is_empty()).then_some(&slot.besides);
+    pub(super) fn new(slot: &Slot, zone: Tz, now: DateTime<Utc>) -> Self {
+        let all = std::iter::once(slot.resource).chain(slot.besides.resources());
         Self {
-            resources: besides.map(|besides| [&[slot.resource][..], besides].concat()).unwrap_or_default(),
+            resources: if slot.besides.is_empty() { Vec::new() } else { all.collect() },
             start: local(slot.interval.start(), zone),
             end: local(slot.interval.end(), zone),
             resource: slot.resource,

@@ -18,20 +18,34 @@ use crate::domain::{
     zone::{instants_showing, utc_to_local},
 };
 
-/// A time that can be booked, with everything that is taken for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// From when to when, without buffers.
-    pub interval: Interval,
-    /// With whom; the lead, where several are needed.
-    pub resource: ResourceId,
-    /// What else is needed: one of each further group, in their order.
-    pub besides: Vec<ResourceId>,
+/// Most groups of one service.
+pub const GROUPS_MAX: usize = 5;
+
+/// What is taken besides the lead: one of each further group, in their order. Nothing where one resource is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Besides([Option<ResourceId>; GROUPS_MAX - 1]);
+
+impl Besides {
+    /// Each of them.
+    pub fn resources(&self) -> impl Iterator<Item = ResourceId> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// Whether the lead alone is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.resources().next().is_none()
+    }
 }
 
-impl From<Slot> for Offer {
-    fn from(slot: Slot) -> Self {
-        Self { interval: slot.interval, resource: slot.resource, besides: Vec::new() }
+/// More than there can be are passed over.
+impl FromIterator<ResourceId> for Besides {
+    fn from_iter<I: IntoIterator<Item = ResourceId>>(resources: I) -> Self {
+        let mut besides = Self::default();
+        for (place, resource) in besides.0.iter_mut().zip(resources) {
+            *place = Some(resource);
+        }
+        besides
     }
 }
 
@@ -86,7 +100,7 @@ pub fn slots_together(
     now: DateTime<Utc>,
     limit: usize,
     diverse: bool,
-) -> Vec<Offer> {
+) -> Vec<Slot> {
     let Some((leads, besides)) = groups.split_first() else { return Vec::new() };
     let mut found: Vec<Slot> = Vec::new();
     let mut from = range.start();
@@ -113,8 +127,8 @@ pub fn slots_together(
     }
     found.truncate(limit);
     let offer = |slot: Slot| {
-        let besides = free_together(besides, rules, slot.interval.start(), now)?;
-        Some(Offer { besides, ..slot.into() })
+        let besides = free_together(besides, rules, slot.interval.start(), now)?.into_iter().collect();
+        Some(Slot { besides, ..slot })
     };
     found.into_iter().filter_map(offer).collect()
 }
@@ -137,7 +151,7 @@ pub fn alternatives_together(
     asked_resource: Option<ResourceId>,
     now: DateTime<Utc>,
     limit: usize,
-) -> Vec<Offer> {
+) -> Vec<Slot> {
     let is_asked = |agenda: &Agenda<'_>| Some(agenda.resource) == asked_resource;
     let mut ordered: Vec<Vec<Agenda<'_>>> = groups.to_vec();
     for group in &mut ordered {
@@ -154,7 +168,7 @@ pub fn alternatives_together(
     let other = offer_at(&elsewhere, rules, asked, now);
     let another_day = same_time_another_day(&ordered, rules, asked, now);
     let soonest = soonest(&ordered, rules, asked, now, limit);
-    in_turn(other, soonest, another_day, |offer: &Offer| offer.interval.start(), limit)
+    in_turn(other, soonest, another_day, |slot: &Slot| slot.interval.start(), limit)
 }
 
 fn same_time_another_day(
@@ -162,7 +176,7 @@ fn same_time_another_day(
     rules: &Rules,
     asked: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Vec<Offer> {
+) -> Vec<Slot> {
     let Some(zone) = groups.first().and_then(|leads| leads.first()).map(|agenda| agenda.zone) else {
         return Vec::new();
     };
@@ -180,7 +194,7 @@ fn soonest(
     asked: DateTime<Utc>,
     now: DateTime<Utc>,
     limit: usize,
-) -> Vec<Offer> {
+) -> Vec<Slot> {
     let notice = now.checked_add_signed(rules.minimum_notice).unwrap_or(now);
     let from = asked.max(now).max(notice);
     let Some(range) = from.checked_add_days(Days::new(DAYS_AHEAD)).and_then(|end| Interval::new(from, end)) else {
@@ -189,15 +203,15 @@ fn soonest(
     // A start may come once for each lead, and one of them is the asked time.
     let enough = limit.saturating_add(1).saturating_mul(groups.first().map_or(0, Vec::len));
     let mut found = slots_together(groups, rules, range, now, enough, false);
-    found.dedup_by_key(|offer| offer.interval.start());
-    found.retain(|offer| offer.interval.start() != asked);
+    found.dedup_by_key(|slot| slot.interval.start());
+    found.retain(|slot| slot.interval.start() != asked);
     found
 }
 
-fn offer_at(groups: &[Vec<Agenda<'_>>], rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Option<Offer> {
+fn offer_at(groups: &[Vec<Agenda<'_>>], rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Option<Slot> {
     let mut free = free_together(groups, rules, start, now)?.into_iter();
     let interval = Interval::new(start, start.checked_add_signed(rules.duration)?)?;
-    Some(Offer { interval, resource: free.next()?, besides: free.collect() })
+    Some(Slot { interval, resource: free.next()?, besides: free.collect() })
 }
 
 #[cfg(test)]

@@ -158,16 +158,16 @@ proptest! {
     ) {
         with_agendas(&groups, |groups| {
             let range = Interval::new(at(MINUTES.start), at(MINUTES.end)).unwrap();
-            let obvious: Vec<Offer> = slots(&groups[0], &rules, range, at(0), usize::MAX, false)
+            let obvious: Vec<Slot> = slots(&groups[0], &rules, range, at(0), usize::MAX, false)
                 .into_iter()
                 .filter(|slot| can_be_had(groups, &rules, slot.interval.start(), at(0)))
-                .map(|slot| Offer {
-                    besides: free_together(&groups[1..], &rules, slot.interval.start(), at(0)).unwrap(),
-                    ..slot.into()
+                .map(|slot| {
+                    let besides = free_together(&groups[1..], &rules, slot.interval.start(), at(0)).unwrap();
+                    Slot { besides: besides.into_iter().collect(), ..slot }
                 })
                 .collect();
             prop_assert_eq!(&slots_together(groups, &rules, range, at(0), usize::MAX, false), &obvious);
-            let few: Vec<Offer> = obvious.iter().take(limit).cloned().collect();
+            let few: Vec<Slot> = obvious.iter().take(limit).copied().collect();
             prop_assert_eq!(slots_together(groups, &rules, range, at(0), limit, false), few);
             let diverse = slots_together(groups, &rules, range, at(0), limit, true);
             prop_assert!(diverse.len() <= limit && diverse.iter().all(|offer| obvious.contains(offer)));
@@ -189,7 +189,7 @@ proptest! {
             prop_assert!(offered.len() <= 3);
             for (index, offer) in offered.iter().enumerate() {
                 let start = offer.interval.start();
-                let taken: Vec<ResourceId> = std::iter::once(offer.resource).chain(offer.besides.clone()).collect();
+                let taken: Vec<ResourceId> = std::iter::once(offer.resource).chain(offer.besides.resources()).collect();
                 for (resource, group) in taken.iter().zip(groups) {
                     let taken = group.iter().find(|agenda| agenda.resource == *resource);
                     prop_assert_eq!(taken.map(|agenda| check(agenda, &rules, start, at(0))), Some(Ok(())));
@@ -204,11 +204,10 @@ proptest! {
     fn of_one_group_all_is_as_without_groups(group in prop::collection::vec(person(), 1..4), rules in rules(), asked in MINUTES) {
         with_agendas(&[group], |groups| {
             let (range, now) = (Interval::new(at(0), at(1_440)).unwrap(), at(0));
-            let plain: Vec<Offer> = slots(&groups[0], &rules, range, now, 20, true).into_iter().map(Into::into).collect();
+            let plain = slots(&groups[0], &rules, range, now, 20, true);
             prop_assert_eq!(slots_together(groups, &rules, range, now, 20, true), plain);
             let wanted = groups[0].last().map(|agenda| agenda.resource);
-            let plain: Vec<Offer> =
-                alternatives(&groups[0], &rules, at(asked), wanted, now, 3).into_iter().map(Into::into).collect();
+            let plain = alternatives(&groups[0], &rules, at(asked), wanted, now, 3);
             prop_assert_eq!(alternatives_together(groups, &rules, at(asked), wanted, now, 3), plain);
             Ok(())
         })?;

@@ -1,9 +1,7 @@
 //! Services that need several resources at once, as requests say it.
 
-use crate::{domain::ResourceId, http::Problem, store::resources::Resource};
+use crate::{availability::GROUPS_MAX, domain::ResourceId, http::Problem, store::resources::Resource};
 
-/// Most groups of one service.
-const GROUPS_MAX: usize = 5;
 /// Most resources of one group. A booking locks all of them that could be taken.
 const GROUP_MAX: usize = 20;
 
