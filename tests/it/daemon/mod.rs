@@ -19,6 +19,7 @@ mod outage;
 mod pushes;
 mod quota;
 mod series;
+mod storm;
 mod together;
 mod together_at_once;
 mod trouble;
