@@ -112,7 +112,8 @@ impl Office {
         terms: &Terms,
         now: DateTime<Utc>,
     ) -> Vec<ResourceId> {
-        able.sort_by_cached_key(|id| (!preferred.contains(id), self.course(*id, terms, now).1 != Course::Answer, *id));
+        // Stable: among equals the order of the judge is kept.
+        able.sort_by_cached_key(|id| (!preferred.contains(id), self.course(*id, terms, now).1 != Course::Answer));
         able
     }
 

@@ -201,4 +201,27 @@ on_both_engines! {
             assert_eq!(stage.raw.count(circles).await, 0, "bookings waited for each other in a circle");
         }
     }
+
+    async fn callers_who_all_want_the_same_get_what_there_is_room_for_and_no_more(db: Db) {
+        let stage = Stage::with(db, Vec::new(), |config| config.database.acquire_timeout_s = 30).await;
+        for (name, capacity) in [("Hall", 2), ("Yard", 1), ("Kit", 4), ("Spare kit", 1)] {
+            stage.api.post(&stage.at("/resources"), &json!({ "name": name, "capacity": capacity })).await.ok();
+        }
+        let class = json!({ "name": "Class", "duration_min": 30, "needs": [["Yard", "Hall"], ["Kit", "Spare kit"]] });
+        stage.api.post(&stage.at("/services"), &class).await.ok();
+        for start in [at(3, 10, 0), at(3, 11, 0)] {
+            let mut callers = JoinSet::new();
+            for _ in 0..30 {
+                let (api, path) = (stage.api.clone(), stage.at("/bookings"));
+                let customer = json!({ "name": "Ada Lovelace", "phone": "0151 12345678" });
+                let body = json!({ "start": text(start), "service": "Class", "customer": customer });
+                callers.spawn(async move { api.post(&path, &body).await.status });
+            }
+            let mut statuses = callers.join_all().await;
+            statuses.sort_unstable();
+            assert_eq!(statuses[..3], [201; 3], "{statuses:?}");
+            assert_eq!(statuses[3..], [409; 27], "{statuses:?}");
+        }
+        assert_eq!(stage.raw.count("SELECT COUNT(*) FROM claim WHERE active = 1").await, 12);
+    }
 }
