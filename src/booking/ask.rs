@@ -24,7 +24,7 @@ pub struct Answer {
     pub reason: Option<Reason>,
     /// The time that was asked about.
     pub interval: Interval,
-    /// Who could do it then.
+    /// Who could do it then: first whom a booking gets that names nobody.
     pub resources: Vec<ResourceId>,
     /// What else could be offered.
     pub alternatives: Vec<Slot>,
@@ -218,7 +218,9 @@ async fn is_free(
         return Ok(Attempt::Behind(behind));
     }
     let mine = own_holds(tx, business, wish).await?;
-    let diary = Diary::read(tx, business, &order.candidates, window, &mine).await?;
+    let mut diary = Diary::read(tx, business, &order.candidates, window, &mine).await?;
+    diary.count(tx, &office, &order, window, &mine).await?;
+    diary.weigh(tx, &office, &order.candidates, window).await?;
     let verdict = judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now);
     let alternatives = match &verdict {
         Ok(_) => Vec::new(),
@@ -257,9 +259,11 @@ async fn free_slots(
         return Ok(Attempt::Behind(behind));
     }
     let rules = order.rules;
-    let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after);
+    let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after).unwrap_or(asked.range);
     let mine = own_holds(tx, business, &asked.wish).await?;
-    let diary = Diary::read(tx, business, &order.candidates, window.unwrap_or(asked.range), &mine).await?;
+    let mut diary = Diary::read(tx, business, &order.candidates, window, &mine).await?;
+    diary.count(tx, &office, &order, asked.range, &mine).await?;
+    diary.weigh(tx, &office, &order.candidates, asked.range).await?;
     let agendas = office.agendas(&order.candidates, &diary, terms, now);
     let needed = bookable(asked.range, &rules, now);
     Ok(Attempt::Answered(SlotsAnswer {

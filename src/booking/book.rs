@@ -14,7 +14,7 @@ use super::{
     remember::{keep, recall},
 };
 use crate::{
-    availability::{Course, Purpose, Reason},
+    availability::{Course, Purpose, Reason, Rules, day_of},
     domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, event_id},
     store::{
         self, Lane, Tx,
@@ -243,8 +243,10 @@ pub(super) fn warning(
 
 /// Chooses who does it and locks them, so that what was checked stays true until the transaction ends.
 ///
-/// Candidates are looked at without a lock first, and locked in the order of their ids, each then checked again. Those
-/// whose mirror is not behind come before those who need a warning.
+/// Candidates are looked at without a lock first. Those who could do it are locked together, in the order of their ids, and
+/// judged again; the one who has least to do in that week gets it. Those whose mirror is not behind come before those who
+/// need a warning. A service with a daily cap is locked before anybody, and its bookings of the day are counted after that:
+/// so two bookings with different resources cannot both be the last.
 pub(super) async fn settle(
     tx: &mut Tx,
     office: &Office,
@@ -255,7 +257,8 @@ pub(super) async fn settle(
 ) -> Result<ResourceId, BookingError> {
     let (business, now) = (office.business.id, tx.now());
     let window = around(start, &order.rules)?;
-    let diary = Diary::read(tx, business, &order.candidates, window, except).await?;
+    let mut diary = Diary::read(tx, business, &order.candidates, window, except).await?;
+    diary.count(tx, office, order, window, except).await?;
     let mut reason = match judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now) {
         Err(reason) => reason,
         Ok(mut able) => {
@@ -263,19 +266,25 @@ pub(super) async fn settle(
             if able.iter().any(is_sure) {
                 able.retain(is_sure);
             }
-            able.sort_unstable();
-            let mut last = Reason::Busy;
-            for resource in able {
-                tx.lock_resources(business, &[resource]).await?;
-                tx.expire_claims(business, resource, now).await?;
-                // In statements of its own, after the lock: the snapshot of the lock's statement may be older.
-                let diary = Diary::read(tx, business, &[resource], window, except).await?;
-                match judge(&office.agendas(&[resource], &diary, terms, now), &order.rules, start, now) {
-                    Ok(_) => return Ok(resource),
-                    Err(reason) => last = reason,
-                }
+            let mut order = order.clone();
+            if let (Some(service), Some(_)) = (order.service, order.rules.daily_cap) {
+                order.rules.daily_cap = tx.lock_service(business, service).await?;
             }
-            last
+            tx.lock_resources(business, &able).await?;
+            // In statements of their own, after the locks: the snapshot of a lock's statement may be older.
+            let mut diary = Diary::read(tx, business, &able, window, except).await?;
+            diary.count(tx, office, &order, window, except).await?;
+            diary.weigh(tx, office, &able, window).await?;
+            match judge(&office.agendas(&able, &diary, terms, now), &order.rules, start, now) {
+                Ok(fairest) => {
+                    if let Some(resource) = fairest.first() {
+                        tx.expire_claims(business, *resource, now).await?;
+                        return Ok(*resource);
+                    }
+                    Reason::Busy
+                }
+                Err(reason) => reason,
+            }
         }
     };
     if reason == Reason::Closed && order.candidates.is_empty() {
@@ -306,6 +315,7 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             let hold = mine.iter().find(|hold| is_for(hold, &order, *start));
             if let Some(hold) = hold {
                 order.candidates = vec![hold.resource];
+                order.rules = promised(order.rules);
             }
             Ok(Understood { order, start: *start, hold: hold.map(|hold| hold.id), mine })
         }
@@ -318,7 +328,7 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             if new.call_id.is_some() && new.call_id != hold.call_id {
                 return differs("call_id");
             }
-            let order = new_order(office, &hold, &Change::default())?;
+            let mut order = new_order(office, &hold, &Change::default())?;
             if start.is_some_and(|start| start != hold.interval.start()) {
                 return differs("start");
             }
@@ -336,6 +346,7 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             }
             let start = hold.interval.start();
             if is_live(&hold, tx.now()) {
+                order.rules = promised(order.rules);
                 return Ok(Understood { order, start, hold: Some(hold.id), mine: vec![hold] });
             }
             // It ran out or was given back: the slot may still be free, and then the booking is one of its own.
@@ -343,6 +354,25 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             Ok(Understood { order, start, hold: None, mine: Vec::new() })
         }
     }
+}
+
+/// The rules for what a hold has reserved: the notice was kept when it was taken, and runs short while the caller speaks.
+const fn promised(rules: Rules) -> Rules {
+    Rules { minimum_notice: TimeDelta::zero(), ..rules }
+}
+
+/// How many of its own holds of the day the call gives up with a booking at `start`, so that the service stays within its
+/// daily cap: they were not counted against the booking.
+async fn over_cap(
+    tx: &mut Tx,
+    office: &Office,
+    order: &Order,
+    day: Interval,
+    hold: bool,
+) -> Result<usize, BookingError> {
+    let (Some(service), Some(cap)) = (order.service, order.rules.daily_cap) else { return Ok(0) };
+    let begun = tx.starts_of_service(office.business.id, service, day).await?.len() + usize::from(!hold);
+    Ok(begun.saturating_sub(usize::try_from(cap).unwrap_or(usize::MAX)))
 }
 
 async fn write(
@@ -356,17 +386,22 @@ async fn write(
     let (business, now) = (office.business.id, tx.now());
     let interval = time(start, order.rules.duration)?;
     let claim = crate::domain::booking::claim(interval, order.rules.buffer_before, order.rules.buffer_after);
+    let day = day_of(start, office.business.time_zone).unwrap_or(interval);
+    let mut over = if mine.is_empty() { 0 } else { over_cap(tx, office, &order, day, hold.is_some()).await? };
     let mut confirmed = None;
     for mut held in mine {
+        let of_day = held.service == order.service && day.contains(held.interval.start());
         if Some(held.id) == hold {
             confirmed = Some(held);
-        } else if held.resource == resource
-            && crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
-                .zip(claim)
-                .is_some_and(|(held, claim)| held.overlaps(claim))
+        } else if (over > 0 && of_day)
+            || (held.resource == resource
+                && crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
+                    .zip(claim)
+                    .is_some_and(|(held, claim)| held.overlaps(claim)))
         {
-            // The call takes another time over what it held: one of both can stay.
+            // The call takes another time over what it held, or on a day that has no room for both: one can stay.
             release(tx, &mut held).await?;
+            over = over.saturating_sub(usize::from(of_day));
         }
     }
     let booking = if let Some(hold) = confirmed {

@@ -16,7 +16,7 @@ use super::{
     office::{Diary, Office, What, Wish, around},
 };
 use crate::{
-    availability::{Agenda, Door, Purpose, Reason, Rules, check},
+    availability::{Agenda, DateOverride, Door, Purpose, Reason, Rules, check},
     domain::{BookingId, BusinessId, CalendarId, Interval, ResourceId},
     store::{self, Tx},
 };
@@ -142,9 +142,18 @@ pub enum CauseKind {
         /// What they say.
         door: Door,
     },
+    /// The date is not like the week: what counts instead of the opening hours.
+    Override {
+        /// Whether it is the resource's own; else the business's.
+        own: bool,
+        /// Which dates, and what they are.
+        dates: DateOverride,
+        /// What it says.
+        door: Door,
+    },
     /// A rule of the service.
     Rule {
-        /// `past`, `notice`, `horizon`, `buffer` or `step`.
+        /// `past`, `notice`, `horizon`, `cap`, `buffer` or `step`.
         rule: &'static str,
         /// It would be kept from here on.
         from: Option<DateTime<Utc>>,
@@ -193,7 +202,8 @@ async fn explain(
     let truncated = order.candidates.len() > RESOURCES_MAX;
     order.candidates.truncate(RESOURCES_MAX);
     let window = around(question.at, &order.rules)?;
-    let diary = Diary::read(tx, business, &order.candidates, window, &[]).await?;
+    let mut diary = Diary::read(tx, business, &order.candidates, window, &[]).await?;
+    diary.count(tx, &office, &order, window, &[]).await?;
     let mut resources = Vec::with_capacity(order.candidates.len());
     for agenda in office.agendas(&order.candidates, &diary, terms, now) {
         let scope = Scope { office: &office, agenda: &agenda, at: question.at, rules, window, terms, now };
