@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
-use super::{Agenda, Besides, Rules, agenda::free_starts, hours::Opening};
+use super::{Agenda, Besides, Rules, agenda::free_starts, timetable::Opening};
 use crate::domain::{
     Interval, ResourceId,
     zone::{instants_showing, utc_to_local},
@@ -22,7 +22,8 @@ pub struct Slot {
     pub besides: Besides,
 }
 
-/// The slots that start within `range`: at most `limit`, sorted by start, then in the order of `agendas`.
+/// The slots that start within `range`: at most `limit`, sorted by start, then by [`Agenda::rank`]: first whom a booking of
+/// that time gets that names nobody.
 ///
 /// Starts lie on the wall clock, `slot_step` apart from when an opening begins; local times that do not exist are not
 /// offered, and both of a repeated one are. The soonest are given, or, when `diverse`, the soonest of each morning,
@@ -42,8 +43,12 @@ pub fn slots(
         of_one(agenda, rules, range, now, if diverse { usize::MAX } else { limit }, &mut found);
         debug_assert!(found[already..].is_sorted());
     }
-    // Stable, so that one start keeps the order of the agendas.
-    found.sort_by_key(|slot| slot.interval.start());
+    let agendas_by_id: HashMap<ResourceId, &Agenda<'_>> =
+        agendas.iter().map(|agenda| (agenda.resource, agenda)).collect();
+    found.sort_by_cached_key(|slot| {
+        let start = slot.interval.start();
+        (start, agendas_by_id.get(&slot.resource).map(|agenda| agenda.rank(start)))
+    });
     if diverse {
         found = spread(found, agendas.first().map_or(Tz::UTC, |agenda| agenda.zone), limit);
     }
@@ -74,6 +79,7 @@ fn of_one(
             while free.next_if(|(_, last)| last < start).is_some() {}
             let Some((first, _)) = free.peek() else { return };
             if first <= start
+                && !agenda.is_capped(*start)
                 && let Some(interval) = Interval::new(*start, *start + rules.duration)
             {
                 found.push(Slot { interval, resource: agenda.resource, besides: Besides::default() });
@@ -151,7 +157,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::availability::WeeklyHours;
+    use crate::availability::{Timetable, WeeklyHours};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -167,7 +173,18 @@ mod tests {
 
     fn agenda(hours: &WeeklyHours, zone: Tz) -> Agenda<'_> {
         let resource = ResourceId::new(Uuid::from_u128(1));
-        Agenda { resource, zone, hours, capacity: 1, busy: &[], claims: &[], coverage: None, withheld: None }
+        Agenda {
+            resource,
+            zone,
+            hours: Timetable::from(hours),
+            capacity: 1,
+            busy: &[],
+            claims: &[],
+            coverage: None,
+            withheld: None,
+            capped: &[],
+            load: &[],
+        }
     }
 
     fn starts(agenda: Agenda<'_>, rules: &Rules, range: Interval) -> Vec<String> {

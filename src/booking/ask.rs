@@ -25,7 +25,8 @@ pub struct Answer {
     pub reason: Option<Reason>,
     /// The time that was asked about.
     pub interval: Interval,
-    /// Who could do it then; where several are needed, who would be taken, the lead first.
+    /// Who could do it then: first whom a booking gets that names nobody; where several are needed, who would be taken, the
+    /// lead first.
     pub resources: Vec<ResourceId>,
     /// What else could be offered.
     pub alternatives: Vec<Slot>,
@@ -220,7 +221,9 @@ async fn is_free(
         return Ok(Attempt::Behind(behind));
     }
     let mine = own_holds(tx, business, wish).await?;
-    let diary = Diary::read(tx, business, &everybody, window, &mine).await?;
+    let mut diary = Diary::read(tx, business, &everybody, window, &mine).await?;
+    diary.count(tx, &office, &order, window, &mine).await?;
+    diary.weigh(tx, &office, &everybody, window).await?;
     let able = judge_together(&office.agendas_together(&order, &diary, terms, now), &order, start, now);
     let verdict = able.map(|able| office.told(&order, able, terms, now));
     let alternatives = match &verdict {
@@ -261,9 +264,11 @@ async fn free_slots(
         return Ok(Attempt::Behind(behind));
     }
     let rules = order.rules;
-    let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after);
+    let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after).unwrap_or(asked.range);
     let mine = own_holds(tx, business, &asked.wish).await?;
-    let diary = Diary::read(tx, business, &everybody, window.unwrap_or(asked.range), &mine).await?;
+    let mut diary = Diary::read(tx, business, &everybody, window, &mine).await?;
+    diary.count(tx, &office, &order, asked.range, &mine).await?;
+    diary.weigh(tx, &office, &everybody, asked.range).await?;
     let groups = office.agendas_together(&order, &diary, terms, now);
     let needed = bookable(asked.range, &rules, now);
     Ok(Attempt::Answered(SlotsAnswer {

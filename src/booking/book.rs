@@ -6,16 +6,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::{
-    BookingError, Desk, Key, Refusal, Reply,
+    BookingError, Desk, Key, Reply,
     change::{Change, new_order},
-    freshness::{Freshness, Standing, Terms},
+    freshness::{Freshness, Terms},
     hold::{held_for, holds_of, is_live, release},
-    office::{Diary, Office, Order, What, Wish, around, find_alternatives, judge},
+    office::{Office, Order, What, Wish},
     remember::{keep, recall},
     together::{self, Own, resources_of},
 };
 use crate::{
-    availability::{Course, Purpose, Reason},
+    availability::{Course, Purpose, Rules, day_of},
     domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, event_id},
     store::{
         self, Lane, Tx,
@@ -251,52 +251,6 @@ pub(super) fn warning(
     }
 }
 
-/// Chooses who does it and locks them, so that what was checked stays true until the transaction ends.
-///
-/// Candidates are looked at without a lock first, and locked in the order of their ids, each then checked again. Those
-/// whose mirror is not behind come before those who need a warning.
-pub(super) async fn settle(
-    tx: &mut Tx,
-    office: &Office,
-    order: &Order,
-    start: DateTime<Utc>,
-    except: &[BookingId],
-    terms: &Terms,
-) -> Result<ResourceId, BookingError> {
-    let (business, now) = (office.business.id, tx.now());
-    let window = around(start, &order.rules)?;
-    let diary = Diary::read(tx, business, &order.candidates, window, except).await?;
-    let mut reason = match judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now) {
-        Err(reason) => reason,
-        Ok(mut able) => {
-            let is_sure = |id: &ResourceId| office.course(*id, terms, now).1 == Course::Answer;
-            if able.iter().any(is_sure) {
-                able.retain(is_sure);
-            }
-            able.sort_unstable();
-            let mut last = Reason::Busy;
-            for resource in able {
-                tx.lock_resources(business, &[resource]).await?;
-                tx.expire_claims(business, resource, now).await?;
-                // In statements of its own, after the lock: the snapshot of the lock's statement may be older.
-                let diary = Diary::read(tx, business, &[resource], window, except).await?;
-                match judge(&office.agendas(&[resource], &diary, terms, now), &order.rules, start, now) {
-                    Ok(_) => return Ok(resource),
-                    Err(reason) => last = reason,
-                }
-            }
-            last
-        }
-    };
-    if reason == Reason::Closed && order.candidates.is_empty() {
-        reason = Reason::Busy;
-    }
-    let alternatives = find_alternatives(tx, office, order, start, except, terms).await?;
-    let standing = Standing::of(office.blocking(&order.candidates), now, terms.fresh_for);
-    let zone = office.zone(order.named);
-    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, standing, zone, now })))
-}
-
 /// A request in this business's terms.
 struct Understood {
     order: Order,
@@ -318,6 +272,7 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             let hold = held_for(tx, office, &mine, &order, *start).await?;
             if let Some((_, held)) = &hold {
                 order.take_only(held);
+                order.rules = promised(order.rules);
             }
             let hold = hold.map(|(hold, _)| hold.id);
             Ok(Understood { order, start: *start, hold, mine, preferred: Vec::new() })
@@ -354,11 +309,31 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             let live = is_live(&hold, tx.now());
             if live {
                 order.take_only(&claimed);
+                order.rules = promised(order.rules);
             }
             // When it ran out or was given back, the slot may still be free, and then the booking is one of its own.
             Ok(Understood { order, start, hold: live.then_some(hold.id), mine: vec![hold], preferred: claimed })
         }
     }
+}
+
+/// The rules for what a hold has reserved: the notice was kept when it was taken, and runs short while the caller speaks.
+const fn promised(rules: Rules) -> Rules {
+    Rules { minimum_notice: TimeDelta::zero(), ..rules }
+}
+
+/// How many of its own holds of the day the call gives up with a booking at `start`, so that the service stays within its
+/// daily cap: they were not counted against the booking.
+async fn over_cap(
+    tx: &mut Tx,
+    office: &Office,
+    order: &Order,
+    day: Interval,
+    hold: bool,
+) -> Result<usize, BookingError> {
+    let (Some(service), Some(cap)) = (order.service, order.rules.daily_cap) else { return Ok(0) };
+    let begun = tx.starts_of_service(office.business.id, service, day).await?.len() + usize::from(!hold);
+    Ok(begun.saturating_sub(usize::try_from(cap).unwrap_or(usize::MAX)))
 }
 
 async fn write(
@@ -372,17 +347,23 @@ async fn write(
     let (business, now) = (office.business.id, tx.now());
     let interval = time(start, order.rules.duration)?;
     let claim = crate::domain::booking::claim(interval, order.rules.buffer_before, order.rules.buffer_after);
+    let day = day_of(start, office.business.time_zone).unwrap_or(interval);
+    let mut over = if mine.is_empty() { 0 } else { over_cap(tx, office, &order, day, hold.is_some()).await? };
     let mut confirmed = None;
     for mut held in mine {
+        let of_day = held.service == order.service && day.contains(held.interval.start());
         if Some(held.id) == hold {
             confirmed = Some(held);
         } else if is_live(&held, now) {
             let meets = crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
                 .zip(claim)
                 .is_some_and(|(held, claim)| held.overlaps(claim));
-            if meets && tx.claimed_resources(business, held.id).await?.iter().any(|one| taken.contains(one)) {
-                // The call takes another time over what it held: one of both can stay.
+            let in_the_way =
+                meets && tx.claimed_resources(business, held.id).await?.iter().any(|one| taken.contains(one));
+            if in_the_way || (over > 0 && of_day) {
+                // The call takes another time over what it held, or on a day that has no room for both: one can stay.
                 release(tx, &mut held).await?;
+                over = over.saturating_sub(usize::from(of_day));
             }
         } else if matches!(held.state, State::Held { .. }) {
             // It ran out, and nobody has marked it yet.

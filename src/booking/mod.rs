@@ -6,6 +6,7 @@
 mod ask;
 mod book;
 mod change;
+mod days;
 mod error;
 mod explain;
 mod freshness;

@@ -165,23 +165,27 @@ pub(super) async fn settle(
     own: &Own,
     terms: &Terms,
 ) -> Result<Vec<ResourceId>, BookingError> {
-    if order.besides.is_empty() && own.bookings.is_empty() {
-        return Ok(vec![super::book::settle(tx, office, order, start, &[], terms).await?]);
-    }
     let (business, now) = (office.business.id, tx.now());
     let (window, everybody) = (around(start, &order.rules)?, order.everybody());
-    let diary = Diary::read(tx, business, &everybody, window, &own.bookings).await?;
+    let mut diary = Diary::read(tx, business, &everybody, window, &own.bookings).await?;
+    diary.count(tx, office, order, window, &own.bookings).await?;
     let able = judge_together(&office.agendas_together(order, &diary, terms, now), order, start, now);
-    let reason = match able {
+    let mut reason = match able {
         Err(reason) => reason,
         Ok(able) => {
-            let mut locked = able.concat();
+            let mut order = order.clone();
+            if let (Some(service), Some(_)) = (order.service, order.rules.daily_cap) {
+                order.rules.daily_cap = tx.lock_service(business, service).await?;
+            }
+            let (anybody, mut locked) = (able.concat(), able.concat());
             for booking in &own.bookings {
                 locked.extend(tx.claimed_resources(business, *booking).await?);
             }
             tx.lock_resources(business, &locked).await?;
-            // In statements of its own, after the lock: the snapshot of the lock's statement may be older.
-            let diary = Diary::read(tx, business, &everybody, window, &own.bookings).await?;
+            // In statements of their own, after the locks: the snapshot of a lock's statement may be older.
+            let mut diary = Diary::read(tx, business, &anybody, window, &own.bookings).await?;
+            diary.count(tx, office, &order, window, &own.bookings).await?;
+            diary.weigh(tx, office, &anybody, window).await?;
             let judge = |group: Vec<ResourceId>| {
                 let able = judge(&office.agendas(&group, &diary, terms, now), &order.rules, start, now)?;
                 office.preferred(able, &own.preferred, terms, now).first().copied().ok_or(Reason::Busy)
@@ -197,6 +201,9 @@ pub(super) async fn settle(
             }
         }
     };
+    if reason == Reason::Closed && everybody.is_empty() {
+        reason = Reason::Busy;
+    }
     let alternatives = find_alternatives(tx, office, order, start, &own.bookings, terms).await?;
     let standing = Standing::of(office.blocking(&everybody), now, terms.fresh_for);
     let zone = office.zone(order.named);

@@ -43,6 +43,9 @@ pub mod kind {
     /// An API key.
     #[derive(Debug)]
     pub enum ApiKey {}
+    /// Dates that are not like the week.
+    #[derive(Debug)]
+    pub enum Override {}
     /// A delivery owed to the outside.
     #[derive(Debug)]
     pub enum Delivery {}
@@ -71,6 +74,9 @@ pub mod kind {
     impl Kind for ApiKey {
         const NAME: &'static str = "API key";
     }
+    impl Kind for Override {
+        const NAME: &'static str = "override";
+    }
     impl Kind for Delivery {
         const NAME: &'static str = "delivery";
     }
@@ -92,6 +98,8 @@ pub type ChannelId = Id<kind::Channel>;
 pub type BookingId = Id<kind::Booking>;
 /// Names an API key.
 pub type ApiKeyId = Id<kind::ApiKey>;
+/// Names dates that are not like the week.
+pub type OverrideId = Id<kind::Override>;
 /// Names a row of the outbox.
 pub type DeliveryId = Id<kind::Delivery>;
 

@@ -20,5 +20,5 @@ pub mod zone;
 
 pub use clock::{Chance, Clock, SharedChance, SharedClock};
 pub use event::{Event, EventKind, EventStatus, EventTime};
-pub use id::{AccountId, BookingId, BusinessId, CalendarId, ChannelId, Id, ResourceId, ServiceId};
+pub use id::{AccountId, BookingId, BusinessId, CalendarId, ChannelId, Id, OverrideId, ResourceId, ServiceId};
 pub use interval::Interval;

@@ -137,6 +137,17 @@ fn cause(cause: &Cause, zone: Tz) -> Value {
                 Door::Closed { opens } => json!({ "type": "hours", "of": of, "opens_next": maybe(*opens) }),
             }
         }
+        CauseKind::Override { own, dates, door } => {
+            let of = if *own { "resource" } else { "business" };
+            let (opens, closes, next) = match door {
+                Door::Open { opens, closes, .. } => (Some(opens), Some(closes), None),
+                Door::Closed { opens } => (None, None, maybe(*opens)),
+            };
+            json!({
+                "type": "override", "of": of, "from": dates.first, "to": dates.last, "label": dates.label,
+                "opens": opens, "closes": closes, "opens_next": next,
+            })
+        }
         CauseKind::Rule { rule, from, to } => {
             json!({ "type": "rule", "rule": rule, "from": maybe(*from), "to": maybe(*to) })
         }

@@ -35,6 +35,8 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/resources/{id}", put(setup::put_resource))
         .route("/services", get(setup::services).post(setup::create_service))
         .route("/services/{id}", put(setup::put_service))
+        .route("/overrides", get(setup::overrides).post(setup::create_override))
+        .route("/overrides/{id}", put(setup::put_override).delete(setup::delete_override))
         .route("/calendars", get(calendars::list).post(calendars::create))
         .route("/calendars/{id}", patch(calendars::change));
     let v1 = Router::new()

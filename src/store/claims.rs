@@ -1,9 +1,12 @@
 //! What bookings occupy, and the steps that led there.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Error, Result, Sql, Tx, bookings::Booking, execute, fetch, instant, micros, parse};
-use crate::domain::{BookingId, BusinessId, Interval, ResourceId, booking::State};
+use crate::{
+    availability::WeekLoad,
+    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State},
+};
 
 /// What a booking occupies of one resource: its time and its buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +143,17 @@ const STEPS: Sql = Sql::same(
     "SELECT at, what, source, state, start_at, end_at FROM booking_history
       WHERE business_id = $1 AND booking_id = $2 ORDER BY step",
 );
+/// How much of a week each resource is occupied, and by how many holds and bookings.
+const LOAD: Sql = Sql {
+    sqlite: "SELECT resource_id, SUM(MIN(end_at, $3) - MAX(start_at, $2)), COUNT(*) FROM claim
+              WHERE business_id = $1 AND active = 1 AND start_at < $3 AND start_at > $2 - 604800000000 AND end_at > $2
+                AND (expires_at IS NULL OR expires_at > $4)
+              GROUP BY resource_id",
+    postgres: "SELECT resource_id, CAST(SUM(LEAST(end_at, $3) - GREATEST(start_at, $2)) AS BIGINT), COUNT(*) FROM claim
+                WHERE business_id = $1 AND active = 1 AND start_at < $3 AND start_at > $2 - 604800000000 AND end_at > $2
+                  AND (expires_at IS NULL OR expires_at > $4)
+                GROUP BY resource_id",
+};
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("INSERT", INSERT),
     ("DELETE", DELETE),
@@ -148,6 +162,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("OVERLAPPING", OVERLAPPING),
     ("OVERLAPPING_ANY", OVERLAPPING_ANY),
     ("EXPIRE", EXPIRE),
+    ("LOAD", LOAD),
     ("HISTORY", HISTORY),
     ("STEPS", STEPS),
 ];
@@ -241,6 +256,23 @@ impl Tx {
                 })
             })
             .collect()
+    }
+
+    /// What each resource of a business has to do in `week`; those without anything are left out.
+    pub async fn week_load(
+        &mut self,
+        business: BusinessId,
+        week: Interval,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(ResourceId, WeekLoad)>> {
+        let (from, to) = (micros(week.start()), micros(week.end()));
+        let rows: Vec<(String, i64, i64)> = fetch!(fetch_all, self, LOAD, business.to_string(), from, to, micros(now))?;
+        let load = |(resource, occupied, bookings): (String, i64, i64)| {
+            let bookings = u32::try_from(bookings).unwrap_or(u32::MAX);
+            let load = WeekLoad { week, occupied: TimeDelta::microseconds(occupied), bookings };
+            Ok((parse(T, "resource_id", &resource)?, load))
+        };
+        rows.into_iter().map(load).collect()
     }
 
     /// Ends the claims of holds that ran out at or before `now`.

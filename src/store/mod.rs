@@ -31,6 +31,7 @@ pub mod limited;
 mod log;
 pub mod oauth_states;
 pub mod outbox;
+pub mod overrides;
 pub mod quota;
 pub mod resources;
 pub mod services;
@@ -177,6 +178,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     limited::STATEMENTS,
     oauth_states::STATEMENTS,
     outbox::STATEMENTS,
+    overrides::STATEMENTS,
     quota::STATEMENTS,
     resources::STATEMENTS,
     services::STATEMENTS,

@@ -67,7 +67,14 @@ pub const LOCK: Sql = Sql {
     sqlite: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2",
     postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2 FOR UPDATE",
 };
-pub(super) const STATEMENTS: &[(&str, Sql)] = &[("INSERT", INSERT), ("LIST", LIST), ("UPDATE", UPDATE), ("LOCK", LOCK)];
+/// The same for several at once: rows are locked in the order in which they are given out. Their ids, with commas.
+const LOCK_SEVERAL: Sql = Sql {
+    sqlite: "SELECT capacity FROM resource WHERE business_id = $1 AND instr($2, id) > 0 ORDER BY id",
+    postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = ANY(string_to_array($2, ','))
+                ORDER BY id FOR UPDATE",
+};
+pub(super) const STATEMENTS: &[(&str, Sql)] =
+    &[("INSERT", INSERT), ("LIST", LIST), ("UPDATE", UPDATE), ("LOCK", LOCK), ("LOCK_SEVERAL", LOCK_SEVERAL)];
 
 impl TryFrom<Row> for Resource {
     type Error = Error;
@@ -151,8 +158,11 @@ impl Tx {
         let mut resources = resources.to_vec();
         resources.sort_unstable();
         resources.dedup();
-        for id in resources {
+        if let [id] = resources[..] {
             let _: Option<(i64,)> = fetch!(fetch_optional, self, LOCK, business.to_string(), id.to_string())?;
+        } else if !resources.is_empty() {
+            let ids = resources.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let _: Vec<(i64,)> = fetch!(fetch_all, self, LOCK_SEVERAL, business.to_string(), ids)?;
         }
         Ok(())
     }

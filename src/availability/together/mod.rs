@@ -77,8 +77,7 @@ pub fn combine<T>(groups: impl IntoIterator<Item = Result<T, Reason>>) -> Result
     against.map_or(Ok(given), Err)
 }
 
-/// One of each group that can be had at `start`, the first of each in the order of its agendas. `None` when a group has
-/// nobody.
+/// One of each group that can be had at `start`, of each the first by [`Agenda::rank`]. `None` when a group has nobody.
 #[must_use]
 pub fn free_together(
     groups: &[Vec<Agenda<'_>>],
@@ -86,8 +85,23 @@ pub fn free_together(
     start: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Option<Vec<ResourceId>> {
-    let free = |agenda: &&Agenda<'_>| check(agenda, rules, start, now).is_ok();
-    groups.iter().map(|group| group.iter().find(free).map(|agenda| agenda.resource)).collect()
+    free_preferring(None, groups, rules, start, now)
+}
+
+/// The same, and the `preferred` one before others.
+fn free_preferring(
+    preferred: Option<ResourceId>,
+    groups: &[Vec<Agenda<'_>>],
+    rules: &Rules,
+    start: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<Vec<ResourceId>> {
+    let free = |group: &Vec<Agenda<'_>>| {
+        let able = group.iter().filter(|agenda| check(agenda, rules, start, now).is_ok());
+        let first = able.min_by_key(|agenda| (Some(agenda.resource) != preferred, agenda.rank(start)))?;
+        Some(first.resource)
+    };
+    groups.iter().map(free).collect()
 }
 
 /// The times that start within `range` and have somebody of each group: like [`slots`] of the first group, without those
@@ -153,21 +167,15 @@ pub fn alternatives_together(
     limit: usize,
 ) -> Vec<Slot> {
     let is_asked = |agenda: &Agenda<'_>| Some(agenda.resource) == asked_resource;
-    let mut ordered: Vec<Vec<Agenda<'_>>> = groups.to_vec();
-    for group in &mut ordered {
-        group.sort_by_key(|agenda| !is_asked(agenda));
-    }
-    let mut others = ordered.clone();
-    for group in &mut others {
+    // Only the group of the asked resource does without it.
+    let mut elsewhere: Vec<Vec<Agenda<'_>>> = groups.to_vec();
+    for group in &mut elsewhere {
         group.retain(|agenda| !is_asked(agenda));
     }
-    // Only the group of the asked resource does without it.
-    let elsewhere: Vec<Vec<Agenda<'_>>> =
-        ordered.iter().zip(others).map(|(all, rest)| if rest.len() < all.len() { rest } else { all.clone() }).collect();
 
-    let other = offer_at(&elsewhere, rules, asked, now);
-    let another_day = same_time_another_day(&ordered, rules, asked, now);
-    let soonest = soonest(&ordered, rules, asked, now, limit);
+    let other = offer_at(&elsewhere, rules, asked, None, now);
+    let another_day = same_time_another_day(groups, rules, asked, asked_resource, now);
+    let soonest = soonest(groups, rules, asked, asked_resource, now, limit);
     in_turn(other, soonest, another_day, |slot: &Slot| slot.interval.start(), limit)
 }
 
@@ -175,6 +183,7 @@ fn same_time_another_day(
     groups: &[Vec<Agenda<'_>>],
     rules: &Rules,
     asked: DateTime<Utc>,
+    preferred: Option<ResourceId>,
     now: DateTime<Utc>,
 ) -> Vec<Slot> {
     let Some(zone) = groups.first().and_then(|leads| leads.first()).map(|agenda| agenda.zone) else {
@@ -183,7 +192,9 @@ fn same_time_another_day(
     let local = utc_to_local(asked, zone);
     (1..=DAYS_AHEAD)
         .filter_map(|days| local.checked_add_days(Days::new(days)))
-        .filter_map(|local| instants_showing(local, zone).find_map(|start| offer_at(groups, rules, start, now)))
+        .filter_map(|local| {
+            instants_showing(local, zone).find_map(|start| offer_at(groups, rules, start, preferred, now))
+        })
         .collect()
 }
 
@@ -192,6 +203,7 @@ fn soonest(
     groups: &[Vec<Agenda<'_>>],
     rules: &Rules,
     asked: DateTime<Utc>,
+    preferred: Option<ResourceId>,
     now: DateTime<Utc>,
     limit: usize,
 ) -> Vec<Slot> {
@@ -205,11 +217,18 @@ fn soonest(
     let mut found = slots_together(groups, rules, range, now, enough, false);
     found.dedup_by_key(|slot| slot.interval.start());
     found.retain(|slot| slot.interval.start() != asked);
-    found
+    let offer = |slot: Slot| offer_at(groups, rules, slot.interval.start(), preferred, now);
+    found.into_iter().filter_map(offer).collect()
 }
 
-fn offer_at(groups: &[Vec<Agenda<'_>>], rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Option<Slot> {
-    let mut free = free_together(groups, rules, start, now)?.into_iter();
+fn offer_at(
+    groups: &[Vec<Agenda<'_>>],
+    rules: &Rules,
+    start: DateTime<Utc>,
+    preferred: Option<ResourceId>,
+    now: DateTime<Utc>,
+) -> Option<Slot> {
+    let mut free = free_preferring(preferred, groups, rules, start, now)?.into_iter();
     let interval = Interval::new(start, start.checked_add_signed(rules.duration)?)?;
     Some(Slot { interval, resource: free.next()?, besides: free.collect() })
 }

@@ -17,7 +17,7 @@ use super::{
     together::judge_together,
 };
 use crate::{
-    availability::{Agenda, Door, Purpose, Reason, Rules, check},
+    availability::{Agenda, DateOverride, Door, Purpose, Reason, Rules, check},
     domain::{BookingId, BusinessId, CalendarId, Interval, ResourceId},
     store::{self, Tx},
 };
@@ -147,9 +147,18 @@ pub enum CauseKind {
         /// What they say.
         door: Door,
     },
+    /// The date is not like the week: what counts instead of the opening hours.
+    Override {
+        /// Whether it is the resource's own; else the business's.
+        own: bool,
+        /// Which dates, and what they are.
+        dates: DateOverride,
+        /// What it says.
+        door: Door,
+    },
     /// A rule of the service.
     Rule {
-        /// `past`, `notice`, `horizon`, `buffer` or `step`.
+        /// `past`, `notice`, `horizon`, `cap`, `buffer` or `step`.
         rule: &'static str,
         /// It would be kept from here on.
         from: Option<DateTime<Utc>>,
@@ -197,7 +206,8 @@ async fn explain(
     let rules = question.service.is_some().then_some(order.rules);
     let everybody = order.everybody();
     let window = around(question.at, &order.rules)?;
-    let diary = Diary::read(tx, business, &everybody, window, &[]).await?;
+    let mut diary = Diary::read(tx, business, &everybody, window, &[]).await?;
+    diary.count(tx, &office, &order, window, &[]).await?;
     let groups = office.agendas_together(&order, &diary, terms, now);
     let is_together = !order.besides.is_empty();
     let together = is_together.then(|| judge_together(&groups, &order, question.at, now).map(|_| ()));

@@ -120,6 +120,7 @@ pub(crate) fn service(business: BusinessId, resources: Vec<ResourceId>) -> Servi
             slot_step: TimeDelta::minutes(20),
             minimum_notice: TimeDelta::minutes(90),
             horizon: TimeDelta::days(60),
+            daily_cap: Some(7),
         },
         resources,
         needs: Vec::new(),
