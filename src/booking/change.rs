@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use super::{
     Booked, BookingError, Desk, Key, Reply,
     book::{Render, exclusive, settle, time, warning},
+    customer::CustomerChange,
     freshness::Terms,
     office::{Office, Order, What, Wish},
     remember::{keep, recall},
@@ -20,7 +21,7 @@ use crate::{
     },
     store::{
         self, Lane, Tx,
-        bookings::{Booking, CalendarSync, Customer, Filter},
+        bookings::{Booking, CalendarSync, Filter},
         cancellations::Gone,
         claims::{HistoryStep, Source, Step},
     },
@@ -36,9 +37,9 @@ pub struct Change {
     /// Another resource, by id or name.
     pub resource: Option<String>,
     /// Other details of the customer.
-    pub customer: Option<Customer>,
-    /// Another reference of the receptionist's.
-    pub reference: Option<String>,
+    pub customer: Option<CustomerChange>,
+    /// Another reference of the receptionist's; `Some(None)` takes it away.
+    pub reference: Option<Option<String>>,
 }
 
 impl Change {
@@ -94,11 +95,11 @@ impl Desk {
                 if let Some(terms) = &terms {
                     reschedule(tx, &office, &mut booking, &change, terms).await?;
                 }
-                if let Some(customer) = change.customer {
-                    booking.customer = Some(customer);
+                if let (Some(change), Some(customer)) = (change.customer, &mut booking.customer) {
+                    change.apply(customer);
                 }
                 if let Some(reference) = change.reference {
-                    booking.reference = Some(reference);
+                    booking.reference = reference;
                 }
                 let step = if terms.is_some() { Step::Rescheduled } else { Step::Edited };
                 save(tx, &mut booking, step).await?;
@@ -283,7 +284,7 @@ async fn answer(
     Ok(reply)
 }
 
-async fn told(
+pub(super) async fn told(
     tx: &mut Tx,
     office: &Office,
     booking: Booking,

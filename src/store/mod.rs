@@ -33,6 +33,7 @@ pub mod oauth_states;
 pub mod outbox;
 pub mod quota;
 pub mod resources;
+pub mod search;
 pub mod services;
 pub mod survey;
 pub mod turns;
@@ -175,6 +176,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     outbox::STATEMENTS,
     quota::STATEMENTS,
     resources::STATEMENTS,
+    search::STATEMENTS,
     services::STATEMENTS,
     survey::STATEMENTS,
     turns::STATEMENTS,

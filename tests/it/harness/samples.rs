@@ -176,6 +176,7 @@ pub(crate) fn booking(resource: &Resource, interval: Interval) -> Booking {
             name: "Ada Lovelace".to_owned(),
             phone: "+4915112345678".to_owned(),
             email: None,
+            language: None,
             notes: None,
         }),
         reference: None,

@@ -54,7 +54,8 @@ async fn fill(db: &Db) -> [Booking; 2] {
     let customer = Customer {
         name: NAME.to_owned(),
         phone: PHONE.to_owned(),
-        email: Some(EMAIL.to_owned()),
+        email: Some(EMAIL.parse().unwrap()),
+        language: None,
         notes: Some(NOTES.to_owned()),
     };
     let bookings = [(60, 90), (120, 150)]
