@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Booked, BookingError, Desk, Key, Reply,
-    book::{Render, exclusive, settle, time, warning},
+    book::{Render, exclusive, invitation, settle, time, warning},
     customer::CustomerChange,
     freshness::Terms,
     office::{Office, Order, What, Wish},
@@ -290,7 +290,12 @@ pub(super) async fn told(
     booking: Booking,
     warning: Option<&'static str>,
 ) -> Result<Booked, BookingError> {
+    let known = match &booking.link {
+        Some(link) => tx.event_guest(booking.business, &link.event_id).await?,
+        None => None,
+    };
     Ok(Booked {
+        invitation: invitation(office, &booking, known.as_ref()),
         resources: tx.claimed_resources(booking.business, booking.id).await?,
         zone: office.zone(Some(booking.resource)),
         warning,

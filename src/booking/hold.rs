@@ -347,6 +347,7 @@ async fn swap(
 
 fn held(office: &Office, hold: Booking, resource: ResourceId, terms: &Terms, now: DateTime<Utc>) -> Booked {
     Booked {
+        invitation: None,
         resources: vec![resource],
         zone: office.zone(Some(resource)),
         warning: warning(office, resource, Some(terms), now),

@@ -11,6 +11,7 @@ pub mod drift;
 pub mod event;
 pub mod event_id;
 pub mod expand;
+pub mod guests;
 pub mod id;
 pub mod interval;
 pub mod names;

@@ -67,6 +67,9 @@ pub(super) struct BookingBody {
     calendar_sync: CalendarSync,
     /// Google's id of the calendar event.
     event_id: Option<String>,
+    /// Whether the customer is invited to the event: `pending`, `sent`, or `refused` by Google.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<&'static str>,
     /// The event was deleted with many others: `asked`, the owner is asked whether the booking ends too; `kept`, the owner
     /// keeps the booking without it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +139,7 @@ impl BookingBody {
             call_id: booking.call_id.clone(),
             calendar_sync: booking.calendar_sync,
             event_id: booking.link.as_ref().map(|link| link.event_id.clone()),
+            invitation: booked.invitation,
             event_gone: gone.and_then(|gone| match gone {
                 Gone::Asked => Some("asked"),
                 Gone::Kept => Some("kept"),

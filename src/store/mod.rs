@@ -24,6 +24,7 @@ pub mod channels;
 pub mod claims;
 pub mod events;
 pub mod follow;
+pub mod guests;
 pub mod holds;
 pub mod idempotency;
 pub mod leases;
@@ -168,6 +169,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
+    guests::STATEMENTS,
     holds::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,

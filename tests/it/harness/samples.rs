@@ -91,6 +91,7 @@ pub(crate) fn business() -> Business {
         hours: WeeklyHours::always(),
         event_title: "{service} - {name}".to_owned(),
         event_body: "Phone: {phone}".to_owned(),
+        invite_customers: true,
         freshness: Policy { stale: WhenStale::Refuse, unknown: WhenUnknown::Answer },
         created_at: START,
     }
