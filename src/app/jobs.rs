@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     booking::Desk,
     config::{self, CronExpression},
-    domain::SharedClock,
+    domain::{SharedClock, tries::WINDOW},
     store::{self, Lane, Store},
     sync::Mirrors,
 };
@@ -82,6 +82,7 @@ pub(super) fn all(
                 Box::pin(async move {
                     tx.forget_answers(now - ANSWERS_KEPT).await?;
                     tx.forget_google_calls((now - ANSWERS_KEPT).date_naive()).await?;
+                    tx.forget_tries(now - WINDOW).await?;
                     tx.forget_audits(now - AUDITS_KEPT).await?;
                     tx.forget_oauth_states().await.map(drop)
                 })

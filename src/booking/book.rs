@@ -16,7 +16,12 @@ use super::{
 };
 use crate::{
     availability::{Course, Purpose, Rules, day_of},
-    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, event_id},
+    domain::{
+        BookingId, BusinessId, Interval, ResourceId,
+        booking::State,
+        event_id,
+        guests::{self, Known},
+    },
     store::{
         self, Lane, Tx,
         accounts::AccountStatus,
@@ -71,6 +76,8 @@ pub struct Booked {
     pub resources: Vec<ResourceId>,
     /// The zone to tell its time in.
     pub zone: Tz,
+    /// How it stands with the customer's invitation to the event: `pending`, `sent`, or `refused` by Google.
+    pub invitation: Option<&'static str>,
     /// What the receptionist should know.
     pub warning: Option<&'static str>,
     /// The instant of the answer.
@@ -170,6 +177,7 @@ impl Desk {
                 let taken = together::settle(tx, &office, order, start, &own, &terms).await?;
                 let booking = write(tx, &office, understood, &taken, &new).await?;
                 let booked = Booked {
+                    invitation: invitation(&office, &booking, None),
                     zone: office.zone(Some(booking.resource)),
                     warning: warning(&office, &taken, Some(&terms), tx.now()),
                     now: tx.now(),
@@ -433,6 +441,19 @@ pub(super) fn time(start: DateTime<Utc>, duration: TimeDelta) -> Result<Interval
 /// Whether a resource holds one booking at a time, so that the constraint watches over it.
 pub(super) fn exclusive(office: &Office, resource: ResourceId) -> bool {
     office.resources.iter().any(|known| known.id == resource && known.capacity == 1)
+}
+
+/// How it stands with the customer's invitation, by whom slotd is known to have added to the event.
+pub(super) fn invitation(office: &Office, booking: &Booking, known: Option<&Known>) -> Option<&'static str> {
+    let email = booking.customer.as_ref().and_then(|customer| customer.email.as_ref())?;
+    let about_them = |known: &&Known| known.emails.first().is_some_and(|first| first.is_same(email));
+    match known.filter(about_them).map(|known| known.state) {
+        Some(guests::State::Invited) => Some("sent"),
+        Some(guests::State::Refused) => Some("refused"),
+        Some(guests::State::Asked) => Some("pending"),
+        None if booking.calendar_sync == CalendarSync::Pending => office.business.invite_customers.then_some("pending"),
+        None => None,
+    }
 }
 
 /// Where the event of a booking will be.

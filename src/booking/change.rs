@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Booked, BookingError, Desk, Key, Reply,
-    book::{Render, time, warning},
+    book::{Render, invitation, time, warning},
+    customer::CustomerChange,
     freshness::Terms,
     office::{Office, Order, What, Wish},
     remember::{keep, recall},
@@ -21,7 +22,7 @@ use crate::{
     },
     store::{
         self, Lane, Tx,
-        bookings::{Booking, CalendarSync, Customer, Filter},
+        bookings::{Booking, CalendarSync, Filter},
         cancellations::Gone,
         claims::{HistoryStep, Source, Step},
     },
@@ -37,9 +38,9 @@ pub struct Change {
     /// Another resource, by id or name.
     pub resource: Option<String>,
     /// Other details of the customer.
-    pub customer: Option<Customer>,
-    /// Another reference of the receptionist's.
-    pub reference: Option<String>,
+    pub customer: Option<CustomerChange>,
+    /// Another reference of the receptionist's; `Some(None)` takes it away.
+    pub reference: Option<Option<String>>,
 }
 
 impl Change {
@@ -95,11 +96,11 @@ impl Desk {
                 if let Some(terms) = &terms {
                     reschedule(tx, &office, &mut booking, &change, terms).await?;
                 }
-                if let Some(customer) = change.customer {
-                    booking.customer = Some(customer);
+                if let (Some(change), Some(customer)) = (change.customer, &mut booking.customer) {
+                    change.apply(customer);
                 }
                 if let Some(reference) = change.reference {
-                    booking.reference = Some(reference);
+                    booking.reference = reference;
                 }
                 let step = if terms.is_some() { Step::Rescheduled } else { Step::Edited };
                 save(tx, &mut booking, step).await?;
@@ -287,13 +288,18 @@ async fn answer(
     Ok(reply)
 }
 
-async fn told(
+pub(super) async fn told(
     tx: &mut Tx,
     office: &Office,
     booking: Booking,
     warning: Option<&'static str>,
 ) -> Result<Booked, BookingError> {
+    let known = match &booking.link {
+        Some(link) => tx.event_guest(booking.business, &link.event_id).await?,
+        None => None,
+    };
     Ok(Booked {
+        invitation: invitation(office, &booking, known.as_ref()),
         resources: resources_of(tx, office, &booking).await?,
         zone: office.zone(Some(booking.resource)),
         warning,

@@ -368,6 +368,7 @@ async fn swap(
 
 fn held(office: &Office, hold: Booking, taken: Vec<ResourceId>, terms: &Terms, now: DateTime<Utc>) -> Booked {
     Booked {
+        invitation: None,
         zone: office.zone(Some(hold.resource)),
         warning: warning(office, &taken, Some(terms), now),
         resources: taken,

@@ -16,6 +16,7 @@ mod explain;
 mod google;
 mod holds;
 mod router;
+mod search;
 mod setup;
 mod status;
 mod wire;

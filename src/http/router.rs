@@ -15,7 +15,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
     BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, holds,
-    setup, status,
+    search, setup, status,
 };
 use crate::config;
 
@@ -29,6 +29,7 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/holds", post(holds::create).delete(holds::release_call))
         .route("/holds/{id}", patch(holds::change).delete(holds::release))
         .route("/bookings", get(bookings::list).post(bookings::create))
+        .route("/bookings/search", post(search::search))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))
         .route("/bookings/{id}/cancel", post(bookings::cancel))
         .route("/resources", get(setup::resources).post(setup::create_resource))

@@ -116,6 +116,10 @@ impl From<BookingError> for Problem {
             ),
             BookingError::State(refused) => Self::conflict("state", refused.to_string()),
             BookingError::KeyReused => Self::idempotency_key_reused(),
+            BookingError::TooManyTries { retry_after } => {
+                let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                Self::too_many_requests(seconds).because("tries")
+            }
             BookingError::Store(error) => error.into(),
         }
     }

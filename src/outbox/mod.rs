@@ -5,6 +5,7 @@
 //! ends, and is harmless to repeat.
 
 mod event;
+mod guests;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
@@ -28,6 +29,7 @@ pub struct Outbox {
     chance: SharedChance,
     metrics: Metrics,
     config: Arc<config::Outbox>,
+    event_link: Option<config::LinkPattern>,
     /// Wakes this worker.
     wake: Arc<Notify>,
 }
@@ -52,6 +54,8 @@ pub struct Foundation {
     pub metrics: Metrics,
     /// The `[outbox]` section.
     pub config: config::Outbox,
+    /// What `{link}` in an event is.
+    pub event_link: Option<config::LinkPattern>,
     /// Wakes the worker.
     pub wake: Arc<Notify>,
 }
@@ -60,8 +64,8 @@ impl Outbox {
     /// A worker that does nothing until [`Outbox::run`].
     #[must_use]
     pub fn new(foundation: Foundation) -> Self {
-        let Foundation { store, google, clock, chance, metrics, config, wake } = foundation;
-        Self { store, google, clock, chance, metrics, config: Arc::new(config), wake }
+        let Foundation { store, google, clock, chance, metrics, config, event_link, wake } = foundation;
+        Self { store, google, clock, chance, metrics, config: Arc::new(config), event_link, wake }
     }
 
     fn lease(&self) -> Duration {

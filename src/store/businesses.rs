@@ -27,6 +27,8 @@ pub struct Business {
     pub event_title: String,
     /// Template of the calendar event's description.
     pub event_body: String,
+    /// Whether customers with an e-mail address are invited to their booking's event.
+    pub invite_customers: bool,
     /// What it wants done with a mirror that is behind.
     pub freshness: Policy,
     /// When it was made.
@@ -42,6 +44,7 @@ struct Row {
     hours: String,
     event_title: String,
     event_body: String,
+    invite_customers: i64,
     when_stale: String,
     when_unknown: String,
     created_at: i64,
@@ -50,20 +53,22 @@ struct Row {
 const T: &str = "business";
 const INSERT: Sql = Sql::same(
     "INSERT INTO business (id, name, time_zone, region, hours, event_title, event_body, wrapped_keys, created_at,
-                           when_stale, when_unknown)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                           when_stale, when_unknown, invite_customers)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 );
 const SELECT: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, created_at
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, invite_customers, when_stale, when_unknown,
+            created_at
        FROM business WHERE id = $1",
 );
 const LIST: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, created_at
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, invite_customers, when_stale, when_unknown,
+            created_at
        FROM business WHERE id > $1 ORDER BY id LIMIT $2",
 );
 const UPDATE: Sql = Sql::same(
     "UPDATE business SET name = $2, time_zone = $3, region = $4, hours = $5, event_title = $6, event_body = $7,
-            when_stale = $8, when_unknown = $9
+            when_stale = $8, when_unknown = $9, invite_customers = $10
       WHERE id = $1",
 );
 const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
@@ -83,6 +88,7 @@ impl TryFrom<Row> for Business {
             hours: json(T, "hours", &row.hours)?,
             event_title: row.event_title,
             event_body: row.event_body,
+            invite_customers: row.invite_customers == 1,
             freshness: Policy {
                 stale: parse(T, "when_stale", &row.when_stale)?,
                 unknown: parse(T, "when_unknown", &row.when_unknown)?,
@@ -130,6 +136,7 @@ impl Tx {
             micros(business.created_at),
             business.freshness.stale.as_str(),
             business.freshness.unknown.as_str(),
+            i64::from(business.invite_customers),
         )?;
         // An earlier try may have left the keys that were rolled back with it. What they sealed, nobody could open.
         self.store().forget_keys(business.id);
@@ -163,6 +170,7 @@ impl Tx {
             &business.event_body,
             business.freshness.stale.as_str(),
             business.freshness.unknown.as_str(),
+            i64::from(business.invite_customers),
         )?;
         Ok(())
     }

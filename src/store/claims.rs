@@ -44,6 +44,8 @@ pub enum Step {
     Released,
     /// It meets another claim, because the owner put it there.
     Conflict,
+    /// Google did not let slotd invite the customer to the event, or tell them of a change.
+    NotInvited,
 }
 
 impl Step {
@@ -60,6 +62,7 @@ impl Step {
             Self::Expired => "expired",
             Self::Released => "released",
             Self::Conflict => "conflict",
+            Self::NotInvited => "not_invited",
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod channels;
 pub mod claims;
 pub mod events;
 pub mod follow;
+pub mod guests;
 pub mod holds;
 pub mod idempotency;
 pub mod leases;
@@ -34,6 +35,7 @@ pub mod outbox;
 pub mod overrides;
 pub mod quota;
 pub mod resources;
+pub mod search;
 pub mod services;
 pub mod survey;
 mod together;
@@ -172,6 +174,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
+    guests::STATEMENTS,
     holds::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
@@ -181,6 +184,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     overrides::STATEMENTS,
     quota::STATEMENTS,
     resources::STATEMENTS,
+    search::STATEMENTS,
     services::STATEMENTS,
     survey::STATEMENTS,
     turns::STATEMENTS,

@@ -50,6 +50,10 @@ pub const PUSH_TO_BUSY_DURATION: &str = "slotd_push_to_busy_duration_seconds";
 pub const BOOKING_REQUESTS: &str = "slotd_booking_requests_total";
 /// Requests to hold a slot, by `outcome`.
 pub const HOLD_REQUESTS: &str = "slotd_hold_requests_total";
+/// Searches for bookings, by `outcome`.
+pub const BOOKING_SEARCHES: &str = "slotd_booking_searches_total";
+/// Customers who were to be invited to their event, by `outcome`.
+pub const BOOKING_INVITATIONS: &str = "slotd_booking_invitations_total";
 /// Attempts to deliver, by `kind` and `outcome`.
 pub const OUTBOX_DELIVERIES: &str = "slotd_outbox_deliveries_total";
 /// Deliveries that wait or are in flight.
@@ -123,6 +127,8 @@ pub const DEFINITIONS: &[Definition] = &[
     define(PUSH_TO_BUSY_DURATION, Kind::Histogram, Unit::Seconds, "Time from a notification to the changed busy slots"),
     define(BOOKING_REQUESTS, Kind::Counter, Unit::Count, "Requests to book"),
     define(HOLD_REQUESTS, Kind::Counter, Unit::Count, "Requests to hold a slot"),
+    define(BOOKING_SEARCHES, Kind::Counter, Unit::Count, "Searches for bookings"),
+    define(BOOKING_INVITATIONS, Kind::Counter, Unit::Count, "Customers who were to be invited to their event"),
     define(OUTBOX_DELIVERIES, Kind::Counter, Unit::Count, "Attempts to deliver"),
     define(OUTBOX_DEPTH, Kind::Gauge, Unit::Count, "Deliveries that wait or are in flight"),
     define(OUTBOX_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest delivery that waits"),
@@ -265,6 +271,17 @@ impl Metrics {
         self.count(BOOKING_REQUESTS, &[("outcome", outcome)], 1);
     }
 
+    /// A search for bookings: `found`, `nothing`, `limited`, `failed`.
+    pub fn searches(&self, outcome: &'static str) {
+        self.count(BOOKING_SEARCHES, &[("outcome", outcome)], 1);
+    }
+
+    /// A customer who was to be invited, or to be told of a change: `sent`; `refused` by Google; `skipped`, since Google
+    /// refused others a short while ago.
+    pub fn invitations(&self, outcome: &'static str) {
+        self.count(BOOKING_INVITATIONS, &[("outcome", outcome)], 1);
+    }
+
     /// A request to hold a slot.
     pub fn holds(&self, outcome: &'static str) {
         self.count(HOLD_REQUESTS, &[("outcome", outcome)], 1);
@@ -376,6 +393,8 @@ mod tests {
         metrics.push_to_busy(SHORT);
         metrics.bookings("confirmed");
         metrics.holds("held");
+        metrics.searches("found");
+        metrics.invitations("sent");
         metrics.outbox_delivery("google.insert", "done");
         metrics.outbox_depth(4);
         metrics.outbox_oldest_age(SHORT);

@@ -91,6 +91,7 @@ pub(crate) fn business() -> Business {
         hours: WeeklyHours::always(),
         event_title: "{service} - {name}".to_owned(),
         event_body: "Phone: {phone}".to_owned(),
+        invite_customers: true,
         freshness: Policy { stale: WhenStale::Refuse, unknown: WhenUnknown::Answer },
         created_at: START,
     }
@@ -178,6 +179,7 @@ pub(crate) fn booking(resource: &Resource, interval: Interval) -> Booking {
             name: "Ada Lovelace".to_owned(),
             phone: "+4915112345678".to_owned(),
             email: None,
+            language: None,
             notes: None,
         }),
         reference: None,
