@@ -22,6 +22,7 @@ use crate::{
         bookings::{Booking, CalendarSync, Customer, EventLink},
         calendars::Calendar,
         claims::{Source, Step},
+        conflicts::Conflict,
     },
 };
 
@@ -68,6 +69,8 @@ pub struct Booked {
     pub booking: Booking,
     /// Every resource that it claims.
     pub resources: Vec<ResourceId>,
+    /// What it is in conflict with now.
+    pub conflicts: Vec<Conflict>,
     /// The zone to tell its time in.
     pub zone: Tz,
     /// What the receptionist should know.
@@ -167,6 +170,7 @@ impl Desk {
                 let resource = settle(tx, &office, &understood.order, understood.start, &except, &terms).await?;
                 let booking = write(tx, &office, understood, resource, &new).await?;
                 let booked = Booked {
+                    conflicts: Vec::new(),
                     resources: vec![resource],
                     zone: office.zone(Some(resource)),
                     warning: warning(&office, resource, Some(&terms), tx.now()),

@@ -130,6 +130,7 @@ impl Desk {
                 if state != booking.state {
                     booking.state = state;
                     tx.end_claims(&booking).await?;
+                    tx.end_conflicts(&booking, false).await?;
                     save(tx, &mut booking, Step::Cancelled).await?;
                 }
                 answer(tx, &office, booking, None, key.as_ref(), &render).await
@@ -212,6 +213,7 @@ async fn reschedule(
     }
     tx.delete_claims(booking).await?;
     tx.insert_claim(booking, resource, exclusive(office, resource), false).await?;
+    tx.end_conflicts(booking, true).await?;
     Ok(())
 }
 
@@ -291,6 +293,7 @@ async fn told(
 ) -> Result<Booked, BookingError> {
     Ok(Booked {
         resources: tx.claimed_resources(booking.business, booking.id).await?,
+        conflicts: tx.open_conflicts(booking.business, booking.id).await?,
         zone: office.zone(Some(booking.resource)),
         warning,
         now: tx.now(),

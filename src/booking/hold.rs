@@ -205,6 +205,7 @@ impl Desk {
                         booking.updated_at = now;
                         tx.update_booking(&booking).await?;
                         tx.record_step(&booking, Step::Completed, Source::Slotd).await?;
+                        tx.end_conflicts(&booking, false).await?;
                     }
                     Ok(())
                 })
@@ -347,6 +348,7 @@ async fn swap(
 
 fn held(office: &Office, hold: Booking, resource: ResourceId, terms: &Terms, now: DateTime<Utc>) -> Booked {
     Booked {
+        conflicts: Vec::new(),
         resources: vec![resource],
         zone: office.zone(Some(resource)),
         warning: warning(office, resource, Some(terms), now),

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
-    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, holds,
-    setup, status,
+    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, conflicts, explain, google,
+    holds, setup, status,
 };
 use crate::config;
 
@@ -31,6 +31,7 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/bookings", get(bookings::list).post(bookings::create))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))
         .route("/bookings/{id}/cancel", post(bookings::cancel))
+        .route("/conflicts", get(conflicts::list))
         .route("/resources", get(setup::resources).post(setup::create_resource))
         .route("/resources/{id}", put(setup::put_resource))
         .route("/services", get(setup::services).post(setup::create_service))

@@ -1,6 +1,6 @@
 //! What bookings occupy, and the steps that led there.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Error, Result, Sql, Tx, bookings::Booking, execute, fetch, instant, micros, parse};
 use crate::domain::{BookingId, BusinessId, Interval, ResourceId, booking::State};
@@ -100,6 +100,8 @@ pub struct HistoryStep {
 const T: &str = "claim";
 /// A claim is never longer than this (the tables check it), so an overlapping one begins no earlier.
 const LONGEST_US: i64 = 7 * 24 * 3600 * 1_000_000;
+/// The same.
+pub(super) const LONGEST: TimeDelta = TimeDelta::microseconds(LONGEST_US);
 
 /// With the constraint behind it: on PostgreSQL `DO NOTHING` instead of a deadlock or an error, which costs seconds under
 /// contention; on SQLite the trigger aborts the statement.

@@ -8,7 +8,7 @@ use crate::{
     auth::Caller,
     availability::{Policy, WeeklyHours, WhenStale, WhenUnknown},
     domain::{
-        BusinessId,
+        BusinessId, reconcile,
         template::{self, BODY, TITLE},
     },
     http::{Api, Json, Path, Problem, Query},
@@ -30,6 +30,8 @@ pub(in crate::http) struct BusinessInput {
     event_description: Option<String>,
     #[serde(default)]
     freshness: PolicyPatch,
+    #[serde(default)]
+    calendar_changes: reconcile::Policy,
 }
 
 /// What is done with a mirror that is behind. What is absent stays.
@@ -58,6 +60,7 @@ pub(in crate::http) struct BusinessPatch {
     event_description: Option<String>,
     #[serde(default)]
     freshness: PolicyPatch,
+    calendar_changes: Option<reconcile::Policy>,
 }
 
 /// A business as answers tell it.
@@ -71,6 +74,7 @@ pub(in crate::http) struct BusinessBody {
     event_title: String,
     event_description: String,
     freshness: Policy,
+    calendar_changes: reconcile::Policy,
 }
 
 impl From<Business> for BusinessBody {
@@ -84,6 +88,7 @@ impl From<Business> for BusinessBody {
             event_title: business.event_title,
             event_description: business.event_body,
             freshness: business.freshness,
+            calendar_changes: business.calendar_changes,
         }
     }
 }
@@ -118,6 +123,7 @@ pub(in crate::http) async fn create_business(
         event_title: template("/event_title", body.event_title.as_deref().unwrap_or(TITLE))?,
         event_body: template("/event_description", body.event_description.as_deref().unwrap_or(BODY))?,
         freshness: body.freshness.apply(Policy::default()),
+        calendar_changes: body.calendar_changes,
         created_at: now,
     };
     let row = business.clone();
@@ -195,6 +201,7 @@ pub(in crate::http) async fn patch_business(
             business.event_title = title.unwrap_or(business.event_title);
             business.event_body = description.unwrap_or(business.event_body);
             business.freshness = body.freshness.apply(business.freshness);
+            business.calendar_changes = body.calendar_changes.unwrap_or(business.calendar_changes);
             tx.update_business(&business).await?;
             Ok(business)
         })

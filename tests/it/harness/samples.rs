@@ -92,6 +92,7 @@ pub(crate) fn business() -> Business {
         event_title: "{service} - {name}".to_owned(),
         event_body: "Phone: {phone}".to_owned(),
         freshness: Policy { stale: WhenStale::Refuse, unknown: WhenUnknown::Answer },
+        calendar_changes: slotd::domain::reconcile::Policy::KeepAndAlert,
         created_at: START,
     }
 }
