@@ -66,12 +66,13 @@ pub(super) fn all(
             Ok(())
         })
     });
-    let desk = desk.clone();
+    let (desk, meeting) = (desk.clone(), store.clone());
     let settle: Work = Arc::new(move || {
-        let desk = desk.clone();
+        let (desk, store) = (desk.clone(), meeting.clone());
         Box::pin(async move {
             while desk.settle_what_is_over(SETTLED_AT_ONCE).await? {}
-            Ok(())
+            // What passes and deliveries could not record themselves.
+            store::conflicts::settle(&store).await
         })
     });
     let (store, clock) = (store.clone(), Arc::clone(clock));

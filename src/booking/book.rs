@@ -28,6 +28,7 @@ use crate::{
         bookings::{Booking, CalendarSync, Customer, EventLink},
         calendars::Calendar,
         claims::{Source, Step},
+        conflicts::Conflict,
     },
 };
 
@@ -74,6 +75,8 @@ pub struct Booked {
     pub booking: Booking,
     /// Every resource that it claims.
     pub resources: Vec<ResourceId>,
+    /// What it is in conflict with now.
+    pub conflicts: Vec<Conflict>,
     /// The zone to tell its time in.
     pub zone: Tz,
     /// How it stands with the customer's invitation to the event: `pending`, `sent`, or `refused` by Google.
@@ -177,6 +180,7 @@ impl Desk {
                 let taken = together::settle(tx, &office, order, start, &own, &terms).await?;
                 let booking = write(tx, &office, understood, &taken, &new).await?;
                 let booked = Booked {
+                    conflicts: Vec::new(),
                     invitation: invitation(&office, &booking, None),
                     zone: office.zone(Some(booking.resource)),
                     warning: warning(&office, &taken, Some(&terms), tx.now()),

@@ -132,6 +132,7 @@ impl Desk {
                 if state != booking.state {
                     booking.state = state;
                     tx.end_claims(&booking).await?;
+                    tx.end_conflicts(&booking, false).await?;
                     save(tx, &mut booking, Step::Cancelled).await?;
                 }
                 answer(tx, &office, booking, None, key.as_ref(), &render).await
@@ -215,7 +216,9 @@ async fn reschedule(
         move_event(tx, office, booking).await?;
     }
     tx.delete_claims(booking).await?;
-    claim(tx, office, booking, &taken).await
+    claim(tx, office, booking, &taken).await?;
+    tx.end_conflicts(booking, true).await?;
+    Ok(())
 }
 
 /// The event goes to the new resource's calendar: the old one is owed a deletion by the id it has there.
@@ -301,6 +304,7 @@ pub(super) async fn told(
     Ok(Booked {
         invitation: invitation(office, &booking, known.as_ref()),
         resources: resources_of(tx, office, &booking).await?,
+        conflicts: tx.open_conflicts(booking.business, booking.id).await?,
         zone: office.zone(Some(booking.resource)),
         warning,
         now: tx.now(),

@@ -213,6 +213,7 @@ impl Desk {
                         booking.updated_at = now;
                         tx.update_booking(&booking).await?;
                         tx.record_step(&booking, Step::Completed, Source::Slotd).await?;
+                        tx.end_conflicts(&booking, false).await?;
                     }
                     Ok(())
                 })
@@ -368,6 +369,7 @@ async fn swap(
 
 fn held(office: &Office, hold: Booking, taken: Vec<ResourceId>, terms: &Terms, now: DateTime<Utc>) -> Booked {
     Booked {
+        conflicts: Vec::new(),
         invitation: None,
         zone: office.zone(Some(hold.resource)),
         warning: warning(office, &taken, Some(terms), now),

@@ -40,6 +40,9 @@ pub mod kind {
     /// A booking or hold.
     #[derive(Debug)]
     pub enum Booking {}
+    /// What a booking meets, or how its event differs.
+    #[derive(Debug)]
+    pub enum Conflict {}
     /// An API key.
     #[derive(Debug)]
     pub enum ApiKey {}
@@ -71,6 +74,9 @@ pub mod kind {
     impl Kind for Booking {
         const NAME: &'static str = "booking";
     }
+    impl Kind for Conflict {
+        const NAME: &'static str = "conflict";
+    }
     impl Kind for ApiKey {
         const NAME: &'static str = "API key";
     }
@@ -96,6 +102,8 @@ pub type CalendarId = Id<kind::Calendar>;
 pub type ChannelId = Id<kind::Channel>;
 /// Names a booking, from its hold on.
 pub type BookingId = Id<kind::Booking>;
+/// Names a conflict of a booking.
+pub type ConflictId = Id<kind::Conflict>;
 /// Names an API key.
 pub type ApiKeyId = Id<kind::ApiKey>;
 /// Names dates that are not like the week.

@@ -6,6 +6,7 @@ pub mod access;
 pub mod booking;
 pub mod brake;
 pub mod clock;
+pub mod conflict;
 pub mod contact;
 pub mod drift;
 pub mod event;

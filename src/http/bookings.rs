@@ -13,6 +13,7 @@ use super::{
     Json, Path, Problem, Query, Rfc3339,
     api::Api,
     availability::check_call,
+    conflicts::ConflictBody,
     customer::{CustomerInput, CustomerPatch, text},
     wire::{local, no_length, what},
 };
@@ -81,6 +82,9 @@ pub(super) struct BookingBody {
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
+    /// Where the owner's calendar and the booking disagree now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflicts: Vec<ConflictBody>,
     created_at: String,
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,6 +155,7 @@ impl BookingBody {
                 _ => None,
             },
             warning: booked.warning,
+            conflicts: booked.conflicts.iter().map(|conflict| ConflictBody::new(conflict, zone)).collect(),
             created_at: local(booking.created_at, zone),
             updated_at: local(booking.updated_at, zone),
             history: history.map(|steps| steps.iter().map(step).collect()),

@@ -11,6 +11,7 @@ mod bookings;
 mod calendar_body;
 mod calendars;
 mod cancellations;
+mod conflicts;
 mod customer;
 mod explain;
 mod google;

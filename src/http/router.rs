@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
-    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, holds,
-    search, setup, status,
+    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, conflicts, explain, google,
+    holds, search, setup, status,
 };
 use crate::config;
 
@@ -32,6 +32,7 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/bookings/search", post(search::search))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))
         .route("/bookings/{id}/cancel", post(bookings::cancel))
+        .route("/conflicts", get(conflicts::list))
         .route("/resources", get(setup::resources).post(setup::create_resource))
         .route("/resources/{id}", put(setup::put_resource))
         .route("/services", get(setup::services).post(setup::create_service))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
-        BookingId, BusinessId, CalendarId, EventStatus,
+        BookingId, BusinessId, CalendarId, EventStatus, Interval,
         booking::State,
         event_id,
         reconcile::Seen,
@@ -56,6 +56,10 @@ pub(super) struct Job {
     fingerprint: Vec<u8>,
     /// What they tell has changed since Google was told. Else they are the owner's to edit, and are left alone.
     texts_changed: bool,
+    /// The time that the event is to have: the booking's, or the owner's where that was not followed.
+    time: Option<Interval>,
+    /// Where else the owner may have moved the event.
+    sisters: Vec<Calendar>,
     act: Act,
 }
 
@@ -64,8 +68,8 @@ impl Job {
         AccountKey { business: self.booking.business, account: self.calendar.account }
     }
 
-    const fn content(&self) -> Content {
-        Content { version: self.booking.version, interval: self.booking.interval }
+    fn content(&self) -> Content {
+        Content { version: self.booking.version, interval: self.time.unwrap_or(self.booking.interval) }
     }
 }
 
@@ -75,6 +79,8 @@ enum Outcome {
     Shows(Option<String>, Told),
     /// It shows something else, which the booking may have to follow.
     Saw(Seen),
+    /// It is in another calendar of the owner's.
+    Elsewhere(Box<Calendar>, Seen),
     /// Another event has our id: the next generation's id is tried.
     Foreign,
     /// The event is gone, as it should be.
@@ -115,10 +121,15 @@ impl Outbox {
             Err(error) => return Delivered::Unsettled(error),
         };
         let asked_at = self.clock.now();
-        let outcome = match self.perform(&job).await {
+        let performed = match self.perform(&job).await {
+            Ok(Outcome::Saw(gone @ (Seen::Deleted | Seen::Missing))) => self.sought(&job, gone).await,
+            performed => performed,
+        };
+        let outcome = match performed {
             Ok(outcome) => outcome,
             Err(error) => return Delivered::Later { error, account: job.account(), asked_at },
         };
+        let followed = matches!(outcome, Outcome::Saw(_) | Outcome::Elsewhere(..));
         let doubted = (job.link.gone == Some(Gone::Doubted)).then_some((job.booking.business, job.calendar.id));
         let (delivery, outbox) = (delivery.clone(), self.wake.clone());
         let settle = store::work::<Option<&'static str>, store::Error, _>(move |tx| {
@@ -130,6 +141,9 @@ impl Outbox {
                 if let Some(outcome) = invitation {
                     self.metrics.invitations(outcome);
                 }
+                if followed && let Err(error) = store::conflicts::settle(&self.store).await {
+                    tracing::warn!(%error, "cannot record conflicts of bookings");
+                }
                 if let Some((business, calendar)) = doubted {
                     self.settle_gone(business, calendar).await;
                 }
@@ -137,6 +151,13 @@ impl Outbox {
             }
             Err(error) => Delivered::Unsettled(error),
         }
+    }
+
+    /// What became of an event that is gone from its calendar, or of one that was never there.
+    async fn sought(&self, job: &Job, gone: Seen) -> Result<Outcome, google::Error> {
+        let (event, booking) = (job.link.event_id.as_str(), job.booking.id);
+        let found = self.look_elsewhere(job.account(), &job.sisters, event, booking).await?;
+        Ok(found.map_or(Outcome::Saw(gone), |(calendar, seen)| Outcome::Elsewhere(Box::new(calendar), seen)))
     }
 
     /// Decides about events that are gone, once all that were missing together have been read. What fails here is done
@@ -186,12 +207,31 @@ impl Outbox {
                 let zone = zone(tx, &booking, &owner).await?;
                 let writes = matches!(act, Act::Insert | Act::Patch);
                 let guest = guests::prepare(tx, &booking, &owner, writes).await?;
+                let stands = matches!(booking.state, State::Confirmed { .. });
+                let sisters = if stands { tx.sister_calendars(business, calendar.id).await? } else { Vec::new() };
+                // An event that the owner moved from its booking is not moved back.
+                let apart = act == Act::Patch && tx.stands_apart(business, id).await?;
+                let time = link.written.filter(|_| apart).map(|written| written.interval);
                 if matches!(act, Act::Insert | Act::Patch | Act::Delete) {
-                    link.sent = Some(Content { version: booking.version, interval: booking.interval });
+                    let interval = time.unwrap_or(booking.interval);
+                    link.sent = Some(Content { version: booking.version, interval });
                     booking.link = Some(link.clone());
                     tx.update_booking(&booking).await?;
                 }
-                Ok(Some(Job { booking, link, calendar, guest, zone, title, body, fingerprint, texts_changed, act }))
+                Ok(Some(Job {
+                    booking,
+                    link,
+                    calendar,
+                    guest,
+                    zone,
+                    title,
+                    body,
+                    fingerprint,
+                    texts_changed,
+                    time,
+                    sisters,
+                    act,
+                }))
             })
         });
         self.store.write(Lane::Background, work).await
@@ -233,7 +273,14 @@ impl Outbox {
             }
             Act::Patch => {
                 let interval = job.booking.interval;
-                let mut patch = EventPatch::default().times(interval.start(), interval.end(), job.zone);
+                let mut patch = match job.time {
+                    // Nothing of what Google shows has changed.
+                    Some(_) if !job.texts_changed && !job.guest.course.changes => {
+                        return Ok(Outcome::Shows(job.link.etag.clone(), Told::AsMeant { ours: false }));
+                    }
+                    Some(_) => EventPatch::default(),
+                    None => EventPatch::default().times(interval.start(), interval.end(), job.zone),
+                };
                 if job.texts_changed {
                     let body = Some(job.body.as_str()).filter(|text| !text.is_empty());
                     patch = patch.title(&job.title).description(body);
@@ -355,7 +402,7 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
     let Some(link) = booking.link.as_mut().filter(|link| link.event_id == job.link.event_id) else {
         // It moved to another calendar meanwhile, which is owed a delivery of its own. The removal of this event may have
         // been tried before the event was there.
-        if matches!(outcome, Outcome::Shows(..) | Outcome::Saw(Seen::Live { .. })) {
+        if matches!(outcome, Outcome::Shows(..) | Outcome::Elsewhere(..) | Outcome::Saw(Seen::Live { .. })) {
             tx.owe_removal(delivery.business, job.link.calendar, &job.link.event_id).await?;
         }
         return tx.delivered(delivery).await.map(|()| None);
@@ -387,6 +434,9 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
             tx.update_booking(&booking).await?;
             tx.own_event(&booking).await?;
             tx.owe_event(booking.business, booking.id).await?;
+        }
+        Outcome::Elsewhere(calendar, seen) => {
+            tx.follow_elsewhere(&mut booking, &calendar, &seen).await?;
         }
         Outcome::Saw(seen) => {
             link.recheck = false;

@@ -4,6 +4,7 @@
 //! settle: no transaction is open while Google is asked. A delivery whose node dies falls back to the queue when its lease
 //! ends, and is harmless to repeat.
 
+mod elsewhere;
 mod event;
 mod guests;
 mod worker;

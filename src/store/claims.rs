@@ -106,6 +106,8 @@ pub struct HistoryStep {
 const T: &str = "claim";
 /// A claim is never longer than this (the tables check it), so an overlapping one begins no earlier.
 const LONGEST_US: i64 = 7 * 24 * 3600 * 1_000_000;
+/// The same.
+pub(super) const LONGEST: TimeDelta = TimeDelta::microseconds(LONGEST_US);
 
 /// With the constraint behind it: on PostgreSQL `DO NOTHING` instead of a deadlock or an error, which costs seconds under
 /// contention; on SQLite the trigger aborts the statement.

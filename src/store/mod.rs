@@ -22,6 +22,8 @@ pub mod cancellations;
 pub mod causes;
 pub mod channels;
 pub mod claims;
+pub mod conflicts;
+pub mod elsewhere;
 pub mod events;
 pub mod follow;
 pub mod guests;
@@ -171,6 +173,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     causes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
+    conflicts::STATEMENTS,
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,

@@ -42,6 +42,8 @@ pub const SYNC_FRESHNESS_AGE: &str = "slotd_sync_freshness_age_seconds";
 pub const SYNC_LOST: &str = "slotd_sync_lost_calendars";
 /// Bookings whose events are gone in numbers, and whose owners are asked.
 pub const SYNC_ASKED: &str = "slotd_sync_asked_bookings";
+/// Conflicts between bookings and calendars that are not over, by `kind`.
+pub const OPEN_CONFLICTS: &str = "slotd_booking_open_conflicts";
 /// Google's notifications, by `outcome`.
 pub const PUSH_RECEIVED: &str = "slotd_push_received_total";
 /// From a notification to the changed busy slots.
@@ -122,6 +124,7 @@ pub const DEFINITIONS: &[Definition] = &[
     define(SYNC_LIMITED_SERIES, Kind::Gauge, Unit::Count, "Series that are not mirrored in full"),
     define(SYNC_FRESHNESS_AGE, Kind::Gauge, Unit::Seconds, "Age of the stalest mirror that somebody relies on"),
     define(SYNC_LOST, Kind::Gauge, Unit::Count, "Calendars that Google does not show any more"),
+    define(OPEN_CONFLICTS, Kind::Gauge, Unit::Count, "Conflicts between bookings and calendars that are not over"),
     define(SYNC_ASKED, Kind::Gauge, Unit::Count, "Bookings that wait for an owner's word on their lost events"),
     define(PUSH_RECEIVED, Kind::Counter, Unit::Count, "Notifications received from Google"),
     define(PUSH_TO_BUSY_DURATION, Kind::Histogram, Unit::Seconds, "Time from a notification to the changed busy slots"),
@@ -331,6 +334,12 @@ impl Metrics {
         self.set(SYNC_ASKED, &[], bookings as f64);
     }
 
+    /// How many conflicts of a kind are open.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 conflicts")]
+    pub fn open_conflicts(&self, kind: &'static str, conflicts: u64) {
+        self.set(OPEN_CONFLICTS, &[("kind", kind)], conflicts as f64);
+    }
+
     /// An ended audit, and the busy time that differs: `missing` here, or here in `surplus`. Parts of seconds count as whole
     /// ones, so that no drift is too small to be seen.
     pub fn audited(&self, outcome: &'static str, missing: TimeDelta, surplus: TimeDelta) {
@@ -402,6 +411,7 @@ mod tests {
         metrics.freshness_age(SHORT);
         metrics.lost_calendars(1);
         metrics.asked_bookings(1);
+        metrics.open_conflicts("event", 1);
         metrics.limited_series(1);
         metrics.audited("drift", TimeDelta::milliseconds(2_500), TimeDelta::zero());
         metrics.audits(SHORT, 1);

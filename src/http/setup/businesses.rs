@@ -8,7 +8,7 @@ use crate::{
     auth::Caller,
     availability::{Policy, WeeklyHours, WhenStale, WhenUnknown},
     domain::{
-        BusinessId,
+        BusinessId, reconcile,
         template::{self, BODY, TITLE},
     },
     http::{Api, Json, Path, Problem, Query},
@@ -33,6 +33,8 @@ pub(in crate::http) struct BusinessInput {
     invite_customers: bool,
     #[serde(default)]
     freshness: PolicyPatch,
+    #[serde(default)]
+    calendar_changes: reconcile::Policy,
 }
 
 /// What is done with a mirror that is behind. What is absent stays.
@@ -62,6 +64,7 @@ pub(in crate::http) struct BusinessPatch {
     invite_customers: Option<bool>,
     #[serde(default)]
     freshness: PolicyPatch,
+    calendar_changes: Option<reconcile::Policy>,
 }
 
 /// A business as answers tell it.
@@ -77,6 +80,7 @@ pub(in crate::http) struct BusinessBody {
     /// Customers with an e-mail address become guests of their booking's event.
     invite_customers: bool,
     freshness: Policy,
+    calendar_changes: reconcile::Policy,
 }
 
 impl From<Business> for BusinessBody {
@@ -91,6 +95,7 @@ impl From<Business> for BusinessBody {
             event_description: business.event_body,
             invite_customers: business.invite_customers,
             freshness: business.freshness,
+            calendar_changes: business.calendar_changes,
         }
     }
 }
@@ -141,6 +146,7 @@ pub(in crate::http) async fn create_business(
         event_body: description(body.event_description.as_deref().unwrap_or(BODY))?,
         invite_customers: body.invite_customers,
         freshness: body.freshness.apply(Policy::default()),
+        calendar_changes: body.calendar_changes,
         created_at: now,
     };
     let row = business.clone();
@@ -219,6 +225,7 @@ pub(in crate::http) async fn patch_business(
             business.event_body = new_description.unwrap_or(business.event_body);
             business.invite_customers = body.invite_customers.unwrap_or(business.invite_customers);
             business.freshness = body.freshness.apply(business.freshness);
+            business.calendar_changes = body.calendar_changes.unwrap_or(business.calendar_changes);
             tx.update_business(&business).await?;
             Ok(business)
         })

@@ -6,6 +6,7 @@ mod bookings;
 mod brake;
 mod calendar_list;
 mod channels;
+mod conflicts;
 mod cost;
 mod edits;
 mod explain;

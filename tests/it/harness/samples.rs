@@ -93,6 +93,7 @@ pub(crate) fn business() -> Business {
         event_body: "Phone: {phone}".to_owned(),
         invite_customers: true,
         freshness: Policy { stale: WhenStale::Refuse, unknown: WhenUnknown::Answer },
+        calendar_changes: slotd::domain::reconcile::Policy::KeepAndAlert,
         created_at: START,
     }
 }
