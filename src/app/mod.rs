@@ -112,6 +112,7 @@ pub async fn start(
         chance: Arc::clone(&chance),
         metrics: metrics.clone(),
         config: config.outbox.clone(),
+        event_link: config.booking.event_link.clone(),
         wake: Arc::clone(&deliveries),
     });
     let desk = Desk::new(booking::Foundation {

@@ -7,21 +7,23 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Booked, BookingError, Desk, Key, Reply,
-    book::{Render, exclusive, settle, time, warning},
+    book::{Render, invitation, time, warning},
+    customer::CustomerChange,
     freshness::Terms,
     office::{Office, Order, What, Wish},
     remember::{keep, recall},
+    together::{Own, claim, resources_of, settle},
 };
 use crate::{
     availability::Rules,
     domain::{
-        BookingId, BusinessId,
+        BookingId, BusinessId, ResourceId,
         booking::{Party, State},
         sabotage::{Bug, sabotaged},
     },
     store::{
         self, Lane, Tx,
-        bookings::{Booking, CalendarSync, Customer, Filter},
+        bookings::{Booking, CalendarSync, Filter},
         cancellations::Gone,
         claims::{HistoryStep, Source, Step},
     },
@@ -37,9 +39,9 @@ pub struct Change {
     /// Another resource, by id or name.
     pub resource: Option<String>,
     /// Other details of the customer.
-    pub customer: Option<Customer>,
-    /// Another reference of the receptionist's.
-    pub reference: Option<String>,
+    pub customer: Option<CustomerChange>,
+    /// Another reference of the receptionist's; `Some(None)` takes it away.
+    pub reference: Option<Option<String>>,
 }
 
 impl Change {
@@ -69,9 +71,9 @@ impl Desk {
             }
             let moved = change.clone();
             // What cannot be moved at all is told by the transaction.
-            let candidates = move |office: &Office, booking: Option<&Booking>| match booking {
+            let candidates = move |office: &Office, booking: Option<&Booking>, _: &[ResourceId]| match booking {
                 Some(booking) if matches!(booking.state, State::Confirmed { .. }) => {
-                    new_order(office, booking, &moved).map(|order| order.candidates)
+                    new_order(office, booking, &moved).map(|order| order.everybody())
                 }
                 _ => Ok(Vec::new()),
             };
@@ -95,11 +97,11 @@ impl Desk {
                 if let Some(terms) = &terms {
                     reschedule(tx, &office, &mut booking, &change, terms).await?;
                 }
-                if let Some(customer) = change.customer {
-                    booking.customer = Some(customer);
+                if let (Some(change), Some(customer)) = (change.customer, &mut booking.customer) {
+                    change.apply(customer);
                 }
                 if let Some(reference) = change.reference {
-                    booking.reference = Some(reference);
+                    booking.reference = reference;
                 }
                 let step = if terms.is_some() { Step::Rescheduled } else { Step::Edited };
                 save(tx, &mut booking, step).await?;
@@ -131,6 +133,7 @@ impl Desk {
                 if state != booking.state {
                     booking.state = state;
                     tx.end_claims(&booking).await?;
+                    tx.end_conflicts(&booking, false).await?;
                     save(tx, &mut booking, Step::Cancelled).await?;
                 }
                 answer(tx, &office, booking, None, key.as_ref(), &render).await
@@ -193,7 +196,7 @@ impl Desk {
     }
 }
 
-/// Finds the new time under the lock and moves the claim there, in one transaction with everything else.
+/// Finds the new time under the locks and moves the claims there, in one transaction with everything else.
 async fn reschedule(
     tx: &mut Tx,
     office: &Office,
@@ -202,8 +205,11 @@ async fn reschedule(
     terms: &Terms,
 ) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
-    let (order, claimed) = (new_order(office, booking, change)?, booking.resource);
-    let resource = settle(tx, office, &order, start, &[booking.id], terms).await?;
+    let claimed = booking.resource;
+    let order = new_order(office, booking, change)?;
+    let own = Own::moving(tx, office, booking).await?;
+    let taken = settle(tx, office, &order, start, &own, terms).await?;
+    let resource = *taken.first().ok_or(BookingError::Unknown("resource"))?;
     booking.interval = time(start, order.rules.duration)?;
     booking.service = order.service;
     (booking.buffer_before, booking.buffer_after) = (order.rules.buffer_before, order.rules.buffer_after);
@@ -215,7 +221,8 @@ async fn reschedule(
         return Ok(());
     }
     tx.delete_claims(booking).await?;
-    tx.insert_claim(booking, resource, exclusive(office, resource), false).await?;
+    claim(tx, office, booking, &taken).await?;
+    tx.end_conflicts(booking, true).await?;
     Ok(())
 }
 
@@ -246,9 +253,10 @@ pub(super) fn new_order(office: &Office, booking: &Booking, change: &Change) -> 
         (None, Some(service)) => What::Service(service.to_string()),
         (None, None) => What::Lasting(booking.interval.duration()),
     };
-    // Who does it stays the same unless somebody else is named.
+    // Who does it, or leads, stays the same unless somebody else is named.
     let resource = change.resource.clone().unwrap_or_else(|| booking.resource.to_string());
     let mut order = office.order(&Wish { what, resource: Some(resource), call_id: None })?;
+    order.keep_lead(booking.resource);
     if change.what.is_none() && booking.service.is_some() && booking.interval.duration() != order.rules.duration {
         // The owner made it longer or shorter: that stays.
         order.rules = Rules { duration: booking.interval.duration(), ..order.rules };
@@ -279,7 +287,8 @@ async fn answer(
     key: Option<&Key>,
     render: &Render,
 ) -> Result<Reply, BookingError> {
-    let warning = warning(office, booking.resource, relied, tx.now());
+    let resources = resources_of(tx, office, &booking).await?;
+    let warning = warning(office, &resources, relied, tx.now());
     let business = booking.business;
     let booked = told(tx, office, booking, warning).await?;
     let reply = Reply { status: OK, body: render(&booked), replayed: false };
@@ -287,14 +296,20 @@ async fn answer(
     Ok(reply)
 }
 
-async fn told(
+pub(super) async fn told(
     tx: &mut Tx,
     office: &Office,
     booking: Booking,
     warning: Option<&'static str>,
 ) -> Result<Booked, BookingError> {
+    let known = match &booking.link {
+        Some(link) => tx.event_guest(booking.business, &link.event_id).await?,
+        None => None,
+    };
     Ok(Booked {
-        resources: tx.claimed_resources(booking.business, booking.id).await?,
+        invitation: invitation(office, &booking, known.as_ref()),
+        resources: resources_of(tx, office, &booking).await?,
+        conflicts: tx.open_conflicts(booking.business, booking.id).await?,
         zone: office.zone(Some(booking.resource)),
         warning,
         now: tx.now(),

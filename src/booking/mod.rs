@@ -6,6 +6,8 @@
 mod ask;
 mod book;
 mod change;
+mod customer;
+mod days;
 mod error;
 mod explain;
 mod freshness;
@@ -13,6 +15,8 @@ mod hold;
 mod look;
 mod office;
 mod remember;
+mod search;
+mod together;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,12 +26,14 @@ use tokio::sync::Notify;
 pub use ask::{Answer, Busy, BusyAnswer, Gap, SlotsAnswer, SlotsQuestion};
 pub use book::{Asked, Booked, NewBooking};
 pub use change::Change;
+pub use customer::CustomerChange;
 pub use error::{BookingError, Refusal};
 pub use explain::{Cause, CauseKind, ExplainQuestion, Explanation, ResourceExplained, Verdict};
 pub use freshness::{Doubt, Freshness, Standing};
 pub use hold::{HOLD_LIFE_MAX, HOLDS_OF_CALL_MAX, HoldChange, NewHold};
 pub use office::{Office, What, Wish};
 pub use remember::{Key, Reply};
+pub use search::{Facts, START_TOLERANCE, Search, TRIES_ABOUT_ONE, TRIES_IN_ALL, TRIES_OF_KEY};
 
 use look::Wishes;
 

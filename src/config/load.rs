@@ -242,6 +242,11 @@ mod tests {
                 "slotd.toml: `database.url` = …: expected sqlite:PATH",
             ),
             (
+                "[booking]\nevent_link = \"https://salon.example/\"",
+                none,
+                "slotd.toml: `booking.event_link` = \"https://salon.example/\": expected an http or https URL with {booking_id}",
+            ),
+            (
                 "[log]\nformat = \"xml\"",
                 none,
                 "slotd.toml: `log.format` = \"xml\": unknown variant `xml`, expected one of",

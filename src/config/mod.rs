@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Origin};
 pub use load::{Sources, read_secret};
 pub use sections::{Booking, Database, Google, Http, Jobs, Keys, Log, LogFormat, Metrics, Outbox, Sync};
-pub use types::{CronExpression, DatabaseUrl};
+pub use types::{CronExpression, DatabaseUrl, LinkPattern};
 
 /// All settings of one process.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::types::{CronExpression, DatabaseUrl};
+use super::types::{CronExpression, DatabaseUrl, LinkPattern};
 
 /// Where everything is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -192,11 +192,13 @@ pub struct Booking {
     pub verify_deadline_ms: u32,
     /// A booking waits for such a look when the last one is older than this.
     pub verify_after_s: u32,
+    /// What `{link}` in an event is: a URL with `{booking_id}`, and `{business_id}` where it is needed.
+    pub event_link: Option<LinkPattern>,
 }
 
 impl Default for Booking {
     fn default() -> Self {
-        Self { verify_deadline_ms: 300, verify_after_s: 1 }
+        Self { verify_deadline_ms: 300, verify_after_s: 1, event_link: None }
     }
 }
 

@@ -40,9 +40,15 @@ pub mod kind {
     /// A booking or hold.
     #[derive(Debug)]
     pub enum Booking {}
+    /// What a booking meets, or how its event differs.
+    #[derive(Debug)]
+    pub enum Conflict {}
     /// An API key.
     #[derive(Debug)]
     pub enum ApiKey {}
+    /// Dates that are not like the week.
+    #[derive(Debug)]
+    pub enum Override {}
     /// A delivery owed to the outside.
     #[derive(Debug)]
     pub enum Delivery {}
@@ -68,8 +74,14 @@ pub mod kind {
     impl Kind for Booking {
         const NAME: &'static str = "booking";
     }
+    impl Kind for Conflict {
+        const NAME: &'static str = "conflict";
+    }
     impl Kind for ApiKey {
         const NAME: &'static str = "API key";
+    }
+    impl Kind for Override {
+        const NAME: &'static str = "override";
     }
     impl Kind for Delivery {
         const NAME: &'static str = "delivery";
@@ -90,8 +102,12 @@ pub type CalendarId = Id<kind::Calendar>;
 pub type ChannelId = Id<kind::Channel>;
 /// Names a booking, from its hold on.
 pub type BookingId = Id<kind::Booking>;
+/// Names a conflict of a booking.
+pub type ConflictId = Id<kind::Conflict>;
 /// Names an API key.
 pub type ApiKeyId = Id<kind::ApiKey>;
+/// Names dates that are not like the week.
+pub type OverrideId = Id<kind::Override>;
 /// Names a row of the outbox.
 pub type DeliveryId = Id<kind::Delivery>;
 

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
-    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, explain, google, holds,
-    setup, status,
+    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, conflicts, explain, google,
+    holds, search, setup, status,
 };
 use crate::config;
 
@@ -29,12 +29,16 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/holds", post(holds::create).delete(holds::release_call))
         .route("/holds/{id}", patch(holds::change).delete(holds::release))
         .route("/bookings", get(bookings::list).post(bookings::create))
+        .route("/bookings/search", post(search::search))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))
         .route("/bookings/{id}/cancel", post(bookings::cancel))
+        .route("/conflicts", get(conflicts::list))
         .route("/resources", get(setup::resources).post(setup::create_resource))
         .route("/resources/{id}", put(setup::put_resource))
         .route("/services", get(setup::services).post(setup::create_service))
         .route("/services/{id}", put(setup::put_service))
+        .route("/overrides", get(setup::overrides).post(setup::create_override))
+        .route("/overrides/{id}", put(setup::put_override).delete(setup::delete_override))
         .route("/calendars", get(calendars::list).post(calendars::create))
         .route("/calendars/{id}", patch(calendars::change));
     let v1 = Router::new()

@@ -22,13 +22,18 @@ pub(super) struct SlotBody {
     start: String,
     end: String,
     resource: ResourceId,
+    /// All that is taken then, the lead first; absent where one resource is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resources: Vec<ResourceId>,
     /// How to say it on the phone.
     spoken: String,
 }
 
 impl SlotBody {
     pub(super) fn new(slot: &Slot, zone: Tz, now: DateTime<Utc>) -> Self {
+        let all = std::iter::once(slot.resource).chain(slot.besides.resources());
         Self {
+            resources: if slot.besides.is_empty() { Vec::new() } else { all.collect() },
             start: local(slot.interval.start(), zone),
             end: local(slot.interval.end(), zone),
             resource: slot.resource,
@@ -111,6 +116,10 @@ impl From<BookingError> for Problem {
             ),
             BookingError::State(refused) => Self::conflict("state", refused.to_string()),
             BookingError::KeyReused => Self::idempotency_key_reused(),
+            BookingError::TooManyTries { retry_after } => {
+                let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                Self::too_many_requests(seconds).because("tries")
+            }
             BookingError::Store(error) => error.into(),
         }
     }

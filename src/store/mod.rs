@@ -22,8 +22,11 @@ pub mod cancellations;
 pub mod causes;
 pub mod channels;
 pub mod claims;
+pub mod conflicts;
+pub mod elsewhere;
 pub mod events;
 pub mod follow;
+pub mod guests;
 pub mod holds;
 pub mod idempotency;
 pub mod leases;
@@ -31,8 +34,10 @@ pub mod limited;
 mod log;
 pub mod oauth_states;
 pub mod outbox;
+pub mod overrides;
 pub mod quota;
 pub mod resources;
+pub mod search;
 pub mod services;
 pub mod survey;
 mod together;
@@ -170,17 +175,21 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     causes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
+    conflicts::STATEMENTS,
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
+    guests::STATEMENTS,
     holds::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     limited::STATEMENTS,
     oauth_states::STATEMENTS,
     outbox::STATEMENTS,
+    overrides::STATEMENTS,
     quota::STATEMENTS,
     resources::STATEMENTS,
+    search::STATEMENTS,
     services::STATEMENTS,
     survey::STATEMENTS,
     turns::STATEMENTS,

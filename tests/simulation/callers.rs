@@ -162,6 +162,7 @@ pub(crate) fn check_no(error: &BookingError) -> Result<(), String> {
         BookingError::Refused(_)
         | BookingError::Invalid { .. }
         | BookingError::TooManyHolds
+        | BookingError::TooManyTries { .. }
         | BookingError::State(_)
         | BookingError::KeyReused => Ok(()),
     }

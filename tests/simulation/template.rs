@@ -205,6 +205,7 @@ impl Node {
             metrics: metrics.clone(),
             // A delivery is never given up here: that Google fails in one try out of five is no reason to.
             config: config::Outbox { attempts_max: 1_000, ..config::Outbox::default() },
+            event_link: None,
             wake: Arc::default(),
         });
         let mirrors = Mirrors::new(sync::Foundation {
