@@ -20,7 +20,7 @@ use crate::{
         clock::{SystemChance, SystemClock},
     },
     google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Pacer, Transport},
-    http::{Api, accept, load_phone_numbers, router},
+    http::{Api, Streams, accept, load_phone_numbers, router},
     lifecycle::Lifecycle,
     outbox::{self, Outbox},
     store::{self, Lane, Store},
@@ -120,6 +120,7 @@ pub async fn start(
         mirrors: wake,
         passes,
         booking: config.booking.clone(),
+        calls: config.calls.clone(),
         sync: config.sync.clone(),
     });
     let redirect_uri = public_url.join(CALLBACK_PATH)?;
@@ -135,10 +136,12 @@ pub async fn start(
         })
     });
     let keys = Keys::new(store.clone(), Arc::clone(&clock), Arc::clone(&chance));
+    let streams = Streams::new(&config.calls, life.stopping());
     let api = Api {
         store: store.clone(),
         keys: keys.clone(),
         desk: desk.clone(),
+        streams: streams.clone(),
         mirrors: mirrors.clone(),
         google: api_calls,
         connect,
@@ -166,6 +169,9 @@ pub async fn start(
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     spawn_mirrors(&mirrors, life);
     life.spawn("outbox", outbox.run(life.stopping()));
+    life.spawn("changes", store.clone().carry_changes(life.stopping()));
+    life.spawn("offers", desk.clone().keep_offers(life.stopping()));
+    life.spawn("call streams", streams.run());
     for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &desk, &clock) {
         life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
     }

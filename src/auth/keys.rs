@@ -28,6 +28,8 @@ impl std::fmt::Debug for Keys {
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
+    /// By which key.
+    pub key: ApiKeyId,
     /// The one business that the key is good for; every business when absent.
     pub business: Option<BusinessId>,
     /// What the key may do.
@@ -106,6 +108,6 @@ impl Keys {
         let good = equal(&token.hash(), &key.hash)
             && key.revoked_at.is_none()
             && key.expires_at.is_none_or(|expires_at| now < expires_at);
-        Ok(good.then_some(Caller { business: key.business, scope: key.scope }))
+        Ok(good.then_some(Caller { key: key.id, business: key.business, scope: key.scope }))
     }
 }

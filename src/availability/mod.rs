@@ -15,9 +15,9 @@ mod spoken;
 mod reference;
 
 pub use agenda::{Agenda, Rules, check};
-pub use alternatives::alternatives;
+pub use alternatives::{Alternative, Kind, alternatives};
 pub use hours::{Door, HoursError, WeeklyHours};
 pub use policy::{Course, Facts, Freshness, Policy, Purpose, WhenStale, WhenUnknown, decide};
 pub use reason::Reason;
 pub use slots::{Slot, slots};
-pub use spoken::spoken;
+pub use spoken::{Language, UnknownLanguage, Voice, is_ambiguous, spoken};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::{
     BookingError, Desk, Key, Refusal, Reply,
@@ -14,7 +13,7 @@ use super::{
     remember::{keep, recall},
 };
 use crate::{
-    availability::{Course, Purpose, Reason},
+    availability::{Course, Purpose, Reason, Voice},
     domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, event_id},
     store::{
         self, Lane, Tx,
@@ -68,8 +67,8 @@ pub struct Booked {
     pub booking: Booking,
     /// Every resource that it claims.
     pub resources: Vec<ResourceId>,
-    /// The zone to tell its time in.
-    pub zone: Tz,
+    /// How to tell its time.
+    pub voice: Voice,
     /// What the receptionist should know.
     pub warning: Option<&'static str>,
     /// The instant of the answer.
@@ -110,6 +109,7 @@ impl Desk {
             (None, hold) => Ok(hold.map(|hold| hold.resource).into_iter().collect()),
         };
         let terms = self.look_before_booking(business, hold, candidates).await?;
+        let call_id = new.call_id.clone();
         let mut outcome = Err(BookingError::Store(store::Error::Exists));
         for _ in 0..TRIES {
             outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), terms).await;
@@ -131,6 +131,7 @@ impl Desk {
             Err(BookingError::Refused(_)) => "refused",
             Err(_) => "failed",
         });
+        self.note_refusal(business, call_id.as_deref(), &outcome);
         if outcome.as_ref().is_ok_and(|reply| !reply.replayed) {
             self.outbox.notify_one();
         }
@@ -168,7 +169,7 @@ impl Desk {
                 let booking = write(tx, &office, understood, resource, &new).await?;
                 let booked = Booked {
                     resources: vec![resource],
-                    zone: office.zone(Some(resource)),
+                    voice: office.voice(Some(resource)),
                     warning: warning(&office, resource, Some(&terms), tx.now()),
                     now: tx.now(),
                     booking,
@@ -283,8 +284,8 @@ pub(super) async fn settle(
     }
     let alternatives = find_alternatives(tx, office, order, start, except, terms).await?;
     let standing = Standing::of(office.blocking(&order.candidates), now, terms.fresh_for);
-    let zone = office.zone(order.named);
-    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, standing, zone, now })))
+    let (service, voice) = (order.service, office.voice(order.named));
+    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, service, standing, voice, now })))
 }
 
 /// A request in this business's terms.

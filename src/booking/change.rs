@@ -291,7 +291,7 @@ async fn told(
 ) -> Result<Booked, BookingError> {
     Ok(Booked {
         resources: tx.claimed_resources(booking.business, booking.id).await?,
-        zone: office.zone(Some(booking.resource)),
+        voice: office.voice(Some(booking.resource)),
         warning,
         now: tx.now(),
         booking,

@@ -21,6 +21,7 @@ use crate::{
         self, Lane, Tx,
         bookings::{Booking, CalendarSync},
         claims::{Source, Step},
+        offers::Offer,
     },
 };
 
@@ -71,6 +72,7 @@ impl Desk {
         let wish = new.wish.clone();
         let candidates = move |office: &Office, _: Option<&Booking>| office.order(&wish).map(|order| order.candidates);
         let terms = self.look_before_booking(business, None, candidates).await?;
+        let call_id = new.call_id.clone();
         let outcome = self.retry_and_wake(move |tx| {
             let (new, key, render) = (new.clone(), key.clone(), Arc::clone(&render));
             Box::pin(async move {
@@ -80,6 +82,8 @@ impl Desk {
                 let office = Office::read(tx, business).await?;
                 let (status, hold, resource) = take(tx, &office, &new, &terms).await?;
                 tx.touch_call(business, &new.call_id, None).await?;
+                // When the hold is over, the call may still want the slot.
+                tx.remember_offers(business, &new.call_id, &[slot_of(&hold)]).await?;
                 let booked = held(&office, hold, resource, &terms, tx.now());
                 let reply = Reply { status, body: render(&booked), replayed: false };
                 keep(tx, business, key.as_ref(), &reply).await?;
@@ -87,6 +91,7 @@ impl Desk {
             })
         });
         let outcome = outcome.await;
+        self.note_refusal(business, Some(&call_id), &outcome);
         self.metrics.holds(match &outcome {
             Ok(reply) if reply.replayed => "replayed",
             Ok(reply) if reply.status == OK => "extended",
@@ -133,6 +138,9 @@ impl Desk {
                     swap(tx, &office, &mut hold, &change.slot, &terms).await?;
                     tx.update_booking(&hold).await?;
                     tx.record_step(&hold, Step::Rescheduled, Source::Receptionist).await?;
+                    if let Some(call_id) = &hold.call_id {
+                        tx.remember_offers(business, call_id, &[slot_of(&hold)]).await?;
+                    }
                 } else {
                     extend(tx, &hold, until).await?;
                 }
@@ -173,7 +181,7 @@ impl Desk {
                         release(tx, &mut hold).await?;
                     }
                 }
-                Ok(())
+                Ok(tx.hang_up(business, &call_id).await?)
             })
         });
         self.store.write(Lane::Caller, work).await
@@ -213,6 +221,11 @@ impl Desk {
         }
         Ok(more)
     }
+}
+
+/// What a hold holds, as something that the call was offered.
+pub(super) fn slot_of(hold: &Booking) -> Offer {
+    Offer { interval: hold.interval, resource: hold.resource, service: hold.service }
 }
 
 /// Until when a hold lasts that is asked for, or extended, now.
@@ -348,7 +361,7 @@ async fn swap(
 fn held(office: &Office, hold: Booking, resource: ResourceId, terms: &Terms, now: DateTime<Utc>) -> Booked {
     Booked {
         resources: vec![resource],
-        zone: office.zone(Some(resource)),
+        voice: office.voice(Some(resource)),
         warning: warning(office, resource, Some(terms), now),
         now,
         booking: hold,

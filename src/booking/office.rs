@@ -10,7 +10,7 @@ use super::{
     freshness::{Freshness, Standing, Terms},
 };
 use crate::{
-    availability::{Agenda, Course, Purpose, Reason, Rules, Slot, alternatives, check},
+    availability::{Agenda, Alternative, Course, Purpose, Reason, Rules, Voice, alternatives, check},
     domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
 };
@@ -87,6 +87,18 @@ impl Office {
     pub(super) fn zone(&self, resource: Option<ResourceId>) -> Tz {
         let resource = resource.and_then(|id| self.resources.iter().find(|known| known.id == id));
         resource.and_then(|resource| resource.time_zone).unwrap_or(self.business.time_zone)
+    }
+
+    /// How times are told to whoever asked for `resource`, or for anybody. The zone is named where people might think of
+    /// another one.
+    pub(super) fn voice(&self, resource: Option<ResourceId>) -> Voice {
+        let zone = self.zone(resource);
+        let elsewhere = |known: &Resource| known.time_zone.is_some_and(|zone| zone != self.business.time_zone);
+        let names_zone = match resource {
+            Some(_) => zone != self.business.time_zone,
+            None => self.resources.iter().any(elsewhere),
+        };
+        Voice { zone, names_zone, language: self.business.language }
     }
 
     /// The calendars that make one of `resources` busy.
@@ -214,6 +226,11 @@ impl Diary {
         }
         Ok(diary)
     }
+
+    /// Whether a calendar of `resource` has anything in `time`.
+    pub(super) fn is_busy(&self, resource: ResourceId, time: Interval) -> bool {
+        self.busy.get(&resource).is_some_and(|busy| busy.iter().any(|busy| busy.overlaps(time)))
+    }
 }
 
 /// The time to read to judge a booking at `start`.
@@ -263,7 +280,7 @@ pub(super) async fn find_alternatives(
     start: DateTime<Utc>,
     except: &[BookingId],
     terms: &Terms,
-) -> Result<Vec<Slot>, BookingError> {
+) -> Result<Vec<Alternative>, BookingError> {
     let everybody: Vec<ResourceId> = match (&order.named, order.service) {
         // Another resource may be offered as well, when it does the same service.
         (Some(_), service) => {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Origin};
 pub use load::{Sources, read_secret};
-pub use sections::{Booking, Database, Google, Http, Jobs, Keys, Log, LogFormat, Metrics, Outbox, Sync};
+pub use sections::{Booking, Calls, Database, Google, Http, Jobs, Keys, Log, LogFormat, Metrics, Outbox, Sync};
 pub use types::{CronExpression, DatabaseUrl};
 
 /// All settings of one process.
@@ -34,6 +34,8 @@ pub struct Config {
     pub sync: Sync,
     /// Taking bookings.
     pub booking: Booking,
+    /// Telling running calls what changes.
+    pub calls: Calls,
     /// Deliveries to the outside.
     pub outbox: Outbox,
     /// When maintenance runs.

@@ -12,6 +12,7 @@ mod calendar_body;
 mod calendars;
 mod cancellations;
 mod customer;
+mod events;
 mod explain;
 mod google;
 mod holds;
@@ -22,6 +23,7 @@ mod wire;
 
 pub use api::Api;
 pub use customer::load_phone_numbers;
+pub use events::Streams;
 pub use extract::{BodyLimit, Json, Path, Query, Rfc3339};
 pub use problem::Problem;
 pub use router::router;

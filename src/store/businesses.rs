@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse, to_json};
 use crate::{
-    availability::{Policy, WeeklyHours},
+    availability::{Language, Policy, WeeklyHours},
     crypto::BusinessKeys,
     domain::BusinessId,
 };
@@ -29,6 +29,8 @@ pub struct Business {
     pub event_body: String,
     /// What it wants done with a mirror that is behind.
     pub freshness: Policy,
+    /// In which times are said, unless a request wants another.
+    pub language: Language,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -44,26 +46,29 @@ struct Row {
     event_body: String,
     when_stale: String,
     when_unknown: String,
+    language: String,
     created_at: i64,
 }
 
 const T: &str = "business";
 const INSERT: Sql = Sql::same(
     "INSERT INTO business (id, name, time_zone, region, hours, event_title, event_body, wrapped_keys, created_at,
-                           when_stale, when_unknown)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                           when_stale, when_unknown, language)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 );
 const SELECT: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, created_at
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, language,
+            created_at
        FROM business WHERE id = $1",
 );
 const LIST: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, created_at
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, language,
+            created_at
        FROM business WHERE id > $1 ORDER BY id LIMIT $2",
 );
 const UPDATE: Sql = Sql::same(
     "UPDATE business SET name = $2, time_zone = $3, region = $4, hours = $5, event_title = $6, event_body = $7,
-            when_stale = $8, when_unknown = $9
+            when_stale = $8, when_unknown = $9, language = $10
       WHERE id = $1",
 );
 const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
@@ -87,6 +92,7 @@ impl TryFrom<Row> for Business {
                 stale: parse(T, "when_stale", &row.when_stale)?,
                 unknown: parse(T, "when_unknown", &row.when_unknown)?,
             },
+            language: parse(T, "language", &row.language)?,
             created_at: instant(T, "created_at", row.created_at)?,
         })
     }
@@ -130,6 +136,7 @@ impl Tx {
             micros(business.created_at),
             business.freshness.stale.as_str(),
             business.freshness.unknown.as_str(),
+            business.language.tag(),
         )?;
         // An earlier try may have left the keys that were rolled back with it. What they sealed, nobody could open.
         self.store().forget_keys(business.id);
@@ -163,7 +170,9 @@ impl Tx {
             &business.event_body,
             business.freshness.stale.as_str(),
             business.freshness.unknown.as_str(),
+            business.language.tag(),
         )?;
+        self.changed(business.id, super::changes::Part::All);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Opening the database and running transactions.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::Path,
     str::FromStr,
     sync::{Arc, RwLock},
@@ -17,7 +17,9 @@ use sqlx::{
 };
 
 use super::{
-    Error, Result, Sql, businesses, fetch,
+    Error, Result, Sql, businesses,
+    changes::{Change, Feed},
+    fetch,
     gate::{Gate, Lane, Turn},
     instant,
     log::{AUTOCHECKPOINT_PAGES, WriteAheadLog},
@@ -65,6 +67,7 @@ pub struct Store {
     chance: SharedChance,
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
+    pub(super) feed: Feed,
 }
 
 impl std::fmt::Debug for Store {
@@ -83,6 +86,8 @@ pub(crate) enum EngineTx {
 pub struct Tx {
     pub(crate) engine: EngineTx,
     store: Store,
+    /// What those who listen are told after the commit.
+    pub(super) changes: BTreeSet<Change>,
     _turn: Option<Turn>,
 }
 
@@ -136,7 +141,7 @@ impl Store {
         } else {
             return Err(Error::Open("the URL begins with neither sqlite: nor postgres:".into()));
         };
-        let store = Self { engine, clock, chance, master, keys: Arc::default() };
+        let store = Self::over(engine, clock, chance, master);
         // Otherwise the daemon would start, and fail at every request.
         store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
         Ok(store)
@@ -170,7 +175,12 @@ impl Store {
             let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(options.acquire_timeout);
             Engine::Postgres(pool.connect_with(connect).await.map_err(open)?)
         };
-        Ok(Self { engine, clock, chance, master, keys: Arc::default() })
+        Ok(Self::over(engine, clock, chance, master))
+    }
+
+    fn over(engine: Engine, clock: SharedClock, chance: SharedChance, master: Arc<MasterKeys>) -> Self {
+        let feed = Feed::new(chance.uuid(clock.now()));
+        Self { engine, clock, chance, master, keys: Arc::default(), feed }
     }
 
     /// Whether the master keys at hand open what is stored.
@@ -278,6 +288,14 @@ impl Store {
         }
     }
 
+    /// The server's connections, where there is a server.
+    pub(super) const fn postgres(&self) -> Option<&PgPool> {
+        match &self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres(pool) => Some(pool),
+        }
+    }
+
     /// Runs `work` in a transaction that may write, and commits when it gives `Ok`.
     ///
     /// The transaction has a task of its own, so it runs to its end even when the caller goes away: `Pool::begin` of
@@ -340,7 +358,7 @@ impl Store {
             }
             Engine::Postgres(pool) => (EngineTx::Postgres(pool.begin().await?), None),
         };
-        Ok(Tx { engine, store: self.clone(), _turn: turn })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), _turn: turn })
     }
 
     async fn begin_read(&self) -> Result<Tx> {
@@ -350,7 +368,7 @@ impl Store {
                 EngineTx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { engine, store: self.clone(), _turn: None })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), _turn: None })
     }
 
     /// Closes all connections, after those in use are given back.
@@ -418,7 +436,9 @@ impl Tx {
     {
         match work(&mut self).await {
             Ok(value) => {
+                let (changes, store) = (self.record_changes().await?, self.store.clone());
                 self.commit().await?;
+                store.feed.publish(changes, store.postgres().is_some());
                 Ok(value)
             }
             Err(error) => {

@@ -20,6 +20,7 @@ pub mod calendars;
 pub mod calls;
 pub mod cancellations;
 pub mod causes;
+pub mod changes;
 pub mod channels;
 pub mod claims;
 pub mod events;
@@ -30,6 +31,7 @@ pub mod leases;
 pub mod limited;
 mod log;
 pub mod oauth_states;
+pub mod offers;
 pub mod outbox;
 pub mod quota;
 pub mod resources;
@@ -162,6 +164,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     calls::STATEMENTS,
     cancellations::STATEMENTS,
     causes::STATEMENTS,
+    changes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
     engine::STATEMENTS,
@@ -172,6 +175,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     leases::STATEMENTS,
     limited::STATEMENTS,
     oauth_states::STATEMENTS,
+    offers::STATEMENTS,
     outbox::STATEMENTS,
     quota::STATEMENTS,
     resources::STATEMENTS,

@@ -11,7 +11,7 @@ use crate::{
         BusinessId,
         template::{self, BODY, TITLE},
     },
-    http::{Api, Json, Path, Problem, Query},
+    http::{Api, Json, Path, Problem, Query, wire::language},
     store::{self, Lane, api_keys::Scope, businesses::Business},
 };
 
@@ -30,6 +30,7 @@ pub(in crate::http) struct BusinessInput {
     event_description: Option<String>,
     #[serde(default)]
     freshness: PolicyPatch,
+    language: Option<String>,
 }
 
 /// What is done with a mirror that is behind. What is absent stays.
@@ -58,6 +59,7 @@ pub(in crate::http) struct BusinessPatch {
     event_description: Option<String>,
     #[serde(default)]
     freshness: PolicyPatch,
+    language: Option<String>,
 }
 
 /// A business as answers tell it.
@@ -71,6 +73,8 @@ pub(in crate::http) struct BusinessBody {
     event_title: String,
     event_description: String,
     freshness: Policy,
+    /// In which times are said.
+    language: &'static str,
 }
 
 impl From<Business> for BusinessBody {
@@ -84,6 +88,7 @@ impl From<Business> for BusinessBody {
             event_title: business.event_title,
             event_description: business.event_body,
             freshness: business.freshness,
+            language: business.language.tag(),
         }
     }
 }
@@ -118,6 +123,7 @@ pub(in crate::http) async fn create_business(
         event_title: template("/event_title", body.event_title.as_deref().unwrap_or(TITLE))?,
         event_body: template("/event_description", body.event_description.as_deref().unwrap_or(BODY))?,
         freshness: body.freshness.apply(Policy::default()),
+        language: language("/language", body.language.as_deref())?.unwrap_or_default(),
         created_at: now,
     };
     let row = business.clone();
@@ -185,6 +191,7 @@ pub(in crate::http) async fn patch_business(
     let new_region = body.region.as_deref().map(region).transpose()?;
     let title = body.event_title.as_deref().map(|text| template("/event_title", text)).transpose()?;
     let description = body.event_description.as_deref().map(|text| template("/event_description", text)).transpose()?;
+    let language = language("/language", body.language.as_deref())?;
     let change = store::work::<Business, Problem, _>(move |tx| {
         Box::pin(async move {
             let mut business = tx.business(id).await?.ok_or_else(|| Problem::not_found("business"))?;
@@ -195,6 +202,7 @@ pub(in crate::http) async fn patch_business(
             business.event_title = title.unwrap_or(business.event_title);
             business.event_body = description.unwrap_or(business.event_body);
             business.freshness = body.freshness.apply(business.freshness);
+            business.language = language.unwrap_or(business.language);
             tx.update_business(&business).await?;
             Ok(business)
         })
