@@ -84,7 +84,7 @@ impl Db {
 
 pub(crate) fn business() -> Business {
     Business {
-        language: Language::English,
+        language: Language::German,
         id: id(),
         name: "Salon Aurora".to_owned(),
         time_zone: Tz::Europe__Berlin,
