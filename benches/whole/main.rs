@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench whole                    everything
-//! cargo bench --bench whole -- push sync       some of: push questions sync memory bookings
+//! cargo bench --bench whole -- push sync       some of: push questions sync memory bookings storm
 //! ```
 //!
 //! Prints Markdown. With `SLOTD_TEST_POSTGRES_URL` set (`tools/postgres run -- …` sets it), what depends on the database
@@ -17,12 +17,13 @@ mod process;
 mod push;
 mod questions;
 mod sample;
+mod storm;
 mod sync;
 
 use anyhow::{Result, bail};
 use process::Database;
 
-const PARTS: [&str; 5] = ["push", "questions", "sync", "memory", "bookings"];
+const PARTS: [&str; 6] = ["push", "questions", "sync", "memory", "bookings", "storm"];
 
 fn main() -> Result<()> {
     // cargo adds `--bench`.
@@ -48,6 +49,9 @@ fn main() -> Result<()> {
         }
         if wanted("bookings") {
             bookings::measure(&databases).await?;
+        }
+        if wanted("storm") {
+            storm::measure(&databases).await?;
         }
         Ok(())
     })

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use hyper::{Method, header};
 use serde_json::{Value, json};
-use slotd::app::PUSH_PATH;
+use slotd::{app::PUSH_PATH, auth::NewKey, store::api_keys::Scope};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -151,7 +151,8 @@ impl Database {
         }
     }
 
-    async fn url(&self, folder: &Path) -> Result<String> {
+    /// Of a new database.
+    pub(crate) async fn url(&self, folder: &Path) -> Result<String> {
         let server = match self {
             Self::Sqlite => return Ok(format!("sqlite:{}", folder.join("slotd.db").display())),
             Self::Postgres(server) => server,
@@ -267,6 +268,11 @@ impl Daemon {
     }
 }
 
+/// A key for everything.
+pub(crate) fn admin() -> NewKey {
+    NewKey { business: None, scope: Scope::Admin, label: "bench".to_owned(), expires_at: None }
+}
+
 /// Runs `slotd` to its end and gives what it prints.
 fn run(arguments: &[&str], settings: &[(&str, String)]) -> Result<String> {
     let output =
@@ -277,7 +283,8 @@ fn run(arguments: &[&str], settings: &[(&str, String)]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn id(value: &Value) -> Result<String> {
+/// The id of what was made.
+pub(crate) fn id(value: &Value) -> Result<String> {
     Ok(value["id"].as_str().context("an answer without an id")?.to_owned())
 }
 

@@ -43,6 +43,8 @@ pub struct Daemon {
     pub store: Store,
     /// API keys, for commands that make one.
     pub keys: Keys,
+    /// The front desk, for whoever books in this process.
+    pub desk: Desk,
 }
 
 /// Opens the database of a configuration.
@@ -178,7 +180,7 @@ pub async fn start(
     // Before the first caller has to wait for it.
     tokio::task::spawn_blocking(load_phone_numbers);
     life.ready();
-    Ok(Daemon { api: api_address, metrics: metrics_address, store, keys })
+    Ok(Daemon { api: api_address, metrics: metrics_address, store, keys, desk })
 }
 
 /// Everything that keeps the mirrors like Google's calendars.

@@ -100,7 +100,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let config = Config::load(&Sources::of_process(arguments.config))?;
     match arguments.command {
         #[cfg(feature = "sandbox")]
-        Command::Demo(arguments) => demo::run(config, arguments).await,
+        Command::Demo(arguments) => Box::pin(demo::run(config, arguments)).await,
         Command::Serve => serve::run(&config).await,
         #[cfg(feature = "sandbox")]
         Command::Sandbox(arguments) => sandbox::run(&config, arguments).await,

@@ -23,6 +23,7 @@ use super::{
     gate::{Gate, Lane, Turn},
     instant,
     log::{AUTOCHECKPOINT_PAGES, WriteAheadLog},
+    together::Together,
 };
 use crate::{
     crypto::{BusinessKeys, MasterKeys},
@@ -54,6 +55,7 @@ enum Engine {
         writer: SqlitePool,
         readers: SqlitePool,
         gate: Gate,
+        together: Together,
         log: WriteAheadLog,
     },
     Postgres(PgPool),
@@ -169,7 +171,7 @@ impl Store {
             let writer = one().connect_with(connect.clone()).await.map_err(open)?;
             let readers = one().connect_with(connect.clone()).await.map_err(open)?;
             let log = WriteAheadLog::open(connect).await.map_err(open)?;
-            Engine::Sqlite { writer, readers, gate: Gate::new(), log }
+            Engine::Sqlite { writer, readers, gate: Gate::new(), together: Together::default(), log }
         } else {
             let connect = Self::postgres_options(options)?.options([("default_transaction_read_only", "on")]);
             let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(options.acquire_timeout);
@@ -249,7 +251,7 @@ impl Store {
             .await
             .map_err(open)?;
         let log = WriteAheadLog::open(connect.clone()).await.map_err(open)?;
-        Ok(Engine::Sqlite { writer, readers, gate: Gate::new(), log })
+        Ok(Engine::Sqlite { writer, readers, gate: Gate::new(), together: Together::default(), log })
     }
 
     fn postgres_options(options: &Options) -> Result<PgConnectOptions> {
@@ -311,6 +313,9 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         let store = self.clone();
+        if matches!((&self.engine, lane), (Engine::Sqlite { .. }, Lane::Caller)) {
+            return Self::undisturbed(Box::pin(async move { store.write_together(work).await })).await;
+        }
         Self::undisturbed(async move {
             let tx = store.begin(lane).await?;
             let outcome = tx.run(work).await;
@@ -320,6 +325,29 @@ impl Store {
             outcome
         })
         .await
+    }
+
+    /// Runs a caller's `work` on SQLite in a transaction that others may share.
+    async fn write_together<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send,
+        E: From<Error>,
+    {
+        let Engine::Sqlite { writer, gate, together, log, .. } = &self.engine else { return Err(Error::Died.into()) };
+        let turn = gate.pass(Lane::Caller).await;
+        let open = together.enter(writer).await?;
+        let (outcome, left) = open.work(self, work).await?;
+        // Whoever waits for a turn has one next, and commits for us.
+        let durable = if left.is_full() || !gate.callers_wait() {
+            let durable = left.commit().await;
+            log.wrote(Lane::Caller).await;
+            durable
+        } else {
+            together.leave(left)
+        };
+        drop(turn);
+        durable.reached().await?;
+        outcome
     }
 
     /// Runs `work` on one consistent state of the database. It cannot write.
@@ -352,9 +380,7 @@ impl Store {
         let (engine, turn) = match &self.engine {
             Engine::Sqlite { writer, gate, .. } => {
                 let turn = gate.pass(lane).await;
-                // A deferred transaction that reads and then writes fails with SQLITE_BUSY at once, whatever the busy
-                // timeout. Taking the write lock first makes it wait its turn.
-                (EngineTx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?), Some(turn))
+                (EngineTx::Sqlite(begin_immediate(writer).await?), Some(turn))
             }
             Engine::Postgres(pool) => (EngineTx::Postgres(pool.begin().await?), None),
         };
@@ -428,7 +454,18 @@ impl Store {
     }
 }
 
+/// A deferred transaction that reads and then writes fails at once when somebody else wrote, whatever the busy timeout. Taking
+/// the write lock first makes it wait its turn.
+pub(super) async fn begin_immediate(writer: &SqlitePool) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>> {
+    Ok(writer.begin_with("BEGIN IMMEDIATE").await?)
+}
+
 impl Tx {
+    /// One that somebody else commits.
+    pub(super) fn shared(tx: sqlx::Transaction<'static, sqlx::Sqlite>, store: &Store) -> Self {
+        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), _turn: None }
+    }
+
     async fn run<T, E, F>(mut self, work: F) -> Result<T, E>
     where
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>>,

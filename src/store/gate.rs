@@ -59,17 +59,22 @@ impl Gate {
                 let quiet = self.quiet.notified();
                 tokio::pin!(quiet);
                 quiet.as_mut().enable();
-                if self.callers.load(Ordering::Acquire) > 0 {
+                if self.callers_wait() {
                     quiet.await;
                     continue;
                 }
                 let turn = self.take().await;
-                if self.callers.load(Ordering::Acquire) == 0 {
+                if !self.callers_wait() {
                     return turn;
                 }
                 drop(turn);
             },
         }
+    }
+
+    /// Whether a caller waits, and so will have a turn.
+    pub(super) fn callers_wait(&self) -> bool {
+        self.callers.load(Ordering::Acquire) > 0
     }
 
     async fn take(&self) -> Turn {

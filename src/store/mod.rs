@@ -37,6 +37,7 @@ pub mod quota;
 pub mod resources;
 pub mod services;
 pub mod survey;
+mod together;
 pub mod turns;
 
 use chrono::{DateTime, Utc};
@@ -85,6 +86,9 @@ pub enum Error {
     /// The database cannot be opened.
     #[error("cannot open the database: {0}")]
     Open(String),
+    /// The transaction that this work shared with that of others could not be committed. Nothing was changed.
+    #[error("the transaction could not be committed: {0}")]
+    NotCommitted(std::sync::Arc<sqlx::Error>),
     /// The task of a transaction died. It was rolled back.
     #[error("a transaction died")]
     Died,

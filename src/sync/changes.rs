@@ -84,6 +84,9 @@ impl Groups {
                 continue;
             }
             groups.deleted.remove(&id);
+            if event.kind == EventKind::Single {
+                reshaped.insert(id.clone());
+            }
             let rows = groups.series.entry(id.clone()).or_default();
             match rows.iter_mut().find(|row| row.id == event.id) {
                 Some(row) => {
@@ -138,16 +141,17 @@ impl Groups {
         }
     }
 
-    /// Exceptions of a changed series that stand in for nothing any more are gone, unless Google has just `sent` them; all
-    /// of them when it happens once now.
+    /// Exceptions of a changed series that stand in for nothing any more are gone, unless Google has just `sent` them. All
+    /// of them are when it happens once now, even those just sent: a list of several pages shows a change that was made
+    /// meanwhile on its later pages only.
     fn drop_displaced(&mut self, series: &str, sent: &BTreeSet<&str>, zone: Tz) {
         let Some(rows) = self.series.get_mut(series) else { return };
         let Some(master) = rows.iter().find(|event| event.id == series).cloned() else { return };
         let dropped = &mut self.dropped;
         rows.retain(|event| {
-            let alone = master.kind == EventKind::Single && event.id != master.id;
-            let stays =
-                sent.contains(event.id.as_str()) || !alone && has_place_for(&master, event, zone, &Limits::default());
+            let leftover = master.kind == EventKind::Single && event.id != master.id;
+            let stays = !leftover
+                && (sent.contains(event.id.as_str()) || has_place_for(&master, event, zone, &Limits::default()));
             if !stays {
                 dropped.insert(event.id.clone());
             }
@@ -246,6 +250,18 @@ mod tests {
         assert_eq!(starts(&groups.series["m"]), [12]);
         // Else they would come back when it repeats again.
         assert_eq!(groups.dropped, BTreeSet::from(["m_1".to_owned()]));
+    }
+
+    #[test]
+    fn exceptions_from_an_earlier_page_than_that_of_what_became_one_event_are_not_left_behind() {
+        let (single, exception) = (event("m", EventKind::Single, 12), moved("m_1", "m", 33, 40));
+        let at_once = Groups::apply(BTreeMap::new(), &[exception.clone(), single.clone()], Tz::UTC);
+        // A full list stores them page by page, and the next list sends the changed event once more.
+        let stored = BTreeMap::from([("m".to_owned(), vec![exception, single.clone()])]);
+        for groups in [at_once, Groups::apply(stored, &[single], Tz::UTC)] {
+            assert_eq!(groups.series["m"].len(), 1);
+            assert_eq!(groups.dropped, BTreeSet::from(["m_1".to_owned()]));
+        }
     }
 
     #[test]

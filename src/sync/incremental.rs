@@ -68,8 +68,9 @@ impl Mirrors {
 
         let (lease, served, length) = (pass.lease, pass.served(), self.lease());
         let resource = pass.calendar.resource;
+        let gone = |id: &String| groups.deleted.contains(id) || groups.dropped.contains(id);
         let kept: Vec<MirroredEvent> =
-            mirrored.into_iter().chain(masters).filter(|event| !groups.deleted.contains(&event.event.id)).collect();
+            mirrored.into_iter().chain(masters).filter(|event| !gone(&event.event.id)).collect();
         let own_ids: Vec<String> = own.iter().map(|own| own.event.id.clone()).collect();
         let own_rows: Vec<MirroredEvent> = own.iter().map(OwnEvent::row).collect();
         if sabotaged(Bug::TokenBeforeRows) {

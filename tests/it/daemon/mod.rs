@@ -20,4 +20,5 @@ mod outage;
 mod pushes;
 mod quota;
 mod series;
+mod storm;
 mod trouble;

@@ -13,4 +13,5 @@ mod quota;
 mod round_trips;
 mod sealed;
 mod statements;
+mod together;
 mod turns;
