@@ -339,7 +339,7 @@ impl Store {
         let (outcome, left) = open.work(self, work).await?;
         // Whoever waits for a turn has one next, and commits for us.
         let durable = if left.is_full() || !gate.callers_wait() {
-            let durable = left.commit().await;
+            let durable = left.commit(&self.feed).await;
             log.wrote(Lane::Caller).await;
             durable
         } else {
@@ -463,7 +463,7 @@ pub(super) async fn begin_immediate(writer: &SqlitePool) -> Result<sqlx::Transac
 impl Tx {
     /// One that somebody else commits.
     pub(super) fn shared(tx: sqlx::Transaction<'static, sqlx::Sqlite>, store: &Store) -> Self {
-        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), _turn: None }
+        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), changes: BTreeSet::new(), _turn: None }
     }
 
     async fn run<T, E, F>(mut self, work: F) -> Result<T, E>
