@@ -38,22 +38,19 @@ const GERMAN_DAYS: [&str; 7] = ["Montag", "Dienstag", "Mittwoch", "Donnerstag", 
 
 /// What was said, or `None` when it makes no sense or contradicts itself.
 pub(super) fn understand(text: &str, voice: Voice, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let zone = super::place(voice.zone);
-    let (text, second, words) = match voice.language {
-        Language::English => {
-            let text = if voice.names_zone { text.strip_suffix(&format!(", {zone} time"))? } else { text };
-            let first = text.find(", the first ");
-            let second = text.find(", the second ");
-            (&text[..first.or(second).unwrap_or(text.len())], (first, second), english(text)?)
-        }
+    let place = super::place(voice.zone);
+    let (clock_of, first, second) = match voice.language {
+        Language::English => (format!(", {place} time"), ", the first ", ", the second "),
         Language::German => {
-            let text = if voice.names_zone { text.strip_suffix(&format!(", Ortszeit {zone}"))? } else { text };
-            let first = text.find(", und zwar beim ersten Mal");
-            let second = text.find(", und zwar beim zweiten Mal");
-            (&text[..first.or(second).unwrap_or(text.len())], (first, second), german(text)?)
+            (format!(", Ortszeit {place}"), ", und zwar beim ersten Mal", ", und zwar beim zweiten Mal")
         }
     };
-    assert!(!text.is_empty());
+    let text = if voice.names_zone { text.strip_suffix(&clock_of)? } else { text };
+    let which = (text.contains(first), text.contains(second));
+    let words = match voice.language {
+        Language::English => english(text)?,
+        Language::German => german(text)?,
+    };
     let today = utc_to_local(now, voice.zone).date();
     let date = NaiveDate::from_ymd_opt(words.year.unwrap_or(today.year()), words.month, words.day)?;
     if date.weekday().num_days_from_monday() != words.weekday {
@@ -64,8 +61,8 @@ pub(super) fn understand(text: &str, voice: Voice, now: DateTime<Utc>) -> Option
     }
     let local = date.and_time(NaiveTime::from_hms_opt(words.hour, words.minute, 0)?);
     let instants: Vec<DateTime<Utc>> = instants_showing(local, voice.zone).collect();
-    match (&instants[..], second) {
-        ([one], (None, None)) | ([one, _], (Some(_), None)) | ([_, one], (None, Some(_))) => Some(*one),
+    match (&instants[..], which) {
+        ([one], (false, false)) | ([one, _], (true, false)) | ([_, one], (false, true)) => Some(*one),
         _ => None,
     }
 }
@@ -84,16 +81,9 @@ fn place_in(list: &[&str], word: &str) -> Option<u32> {
     list.iter().position(|known| *known == word).and_then(|place| u32::try_from(place).ok())
 }
 
-/// The parts before and after the comma in front of the time, without what says which of two is meant.
-fn parts<'a>(text: &'a str, time: &str) -> Option<(&'a str, &'a str)> {
-    let (date, clock) = text.split_once(time)?;
-    Some((date, clock.split(", ").next().unwrap_or(clock)))
-}
-
 fn english(text: &str) -> Option<Words> {
-    let (date, clock) = match text.split_once(", at ")? {
-        (date, rest) => (date, rest.split(", the ").next()?),
-    };
+    let (date, clock) = text.split_once(", at ")?;
+    let clock = clock.split(", the ").next()?;
     let (days_ahead, date) = match date.split_once(", ") {
         Some(("today", date)) => (Some(0), date),
         Some(("tomorrow", date)) => (Some(1), date),
@@ -183,7 +173,8 @@ fn english_clock(text: &str) -> Option<(u32, u32)> {
 }
 
 fn german(text: &str) -> Option<Words> {
-    let (date, clock) = parts(text, ", um ")?;
+    let (date, clock) = text.split_once(", um ")?;
+    let clock = clock.split(", und zwar").next()?;
     let mut words: Vec<&str> = date.split(", ").collect();
     let days_ahead = match words[0] {
         "heute" => Some(0),

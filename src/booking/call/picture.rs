@@ -142,10 +142,10 @@ fn byte(by: Option<By>) -> u8 {
     by.and_then(|by| By::ALL.iter().position(|one| *one == by)).map_or(0, |place| u8::try_from(place + 1).unwrap_or(0))
 }
 
-fn from_byte(byte: u8) -> Option<Option<By>> {
+fn from_byte(byte: u8) -> Result<Option<By>, ()> {
     match byte.checked_sub(1) {
-        None => Some(None),
-        Some(place) => By::ALL.get(usize::from(place)).map(|by| Some(*by)),
+        None => Ok(None),
+        Some(place) => By::ALL.get(usize::from(place)).copied().map(Some).ok_or(()),
     }
 }
 
@@ -179,9 +179,9 @@ impl Told {
         if holds.len() % 17 != 0 {
             return None;
         }
-        let offer = |row: &[u8]| Some((row[..5].try_into().ok()?, from_byte(row[5])?));
+        let offer = |row: &[u8]| Some((row[..5].try_into().ok()?, from_byte(row[5]).ok()?));
         let hold = |row: &[u8]| {
-            let told = HoldTold { soon: row[16] & SOON_FLAG != 0, by: from_byte(row[16] & !SOON_FLAG)? };
+            let told = HoldTold { soon: row[16] & SOON_FLAG != 0, by: from_byte(row[16] & !SOON_FLAG).ok()? };
             Some((BookingId::new(Uuid::from_slice(&row[..16]).ok()?), told))
         };
         Some(Self {
