@@ -12,9 +12,11 @@ use crate::{
     stage::{Ending, Event, Events, Stage, at, event, eventually, id, text, times, url_time, wish},
 };
 
-/// Within this an event has to come that another caller of the same process caused. Mostly it takes a few milliseconds;
-/// the machine may be busy with other tests.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// Within this an event has to come that somebody caused. Mostly it takes a few milliseconds; the machine may be busy with
+/// other tests. A stream that was not woken would look after 15 seconds.
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// Within this, at least once in several times, when it comes by notification and not by the look at the table.
+const BY_NOTIFICATION: Duration = Duration::from_millis(500);
 /// Long enough for an event that must not come.
 const A_WHILE: Duration = Duration::from_millis(400);
 
@@ -329,15 +331,15 @@ async fn a_stream_on_one_node_hears_what_happens_on_another() {
     remembered(&stage, 6).await;
     let mut events = other.events(&path(&stage, "call-1"), None).await;
     assert_eq!(events.expect("hello").await.data["offers"].as_array().unwrap().len(), 6);
-    let mut slowest = Duration::ZERO;
+    let mut quickest = AT_ONCE;
     for (place, minutes) in (0..5).map(|place| (place, place * 30)) {
         let began = Instant::now();
         hold(&stage, at(2, 9, 0) + TimeDelta::minutes(minutes), &format!("call-{}", place + 2), 900).await;
         let taken = events.expect("taken").await;
         assert_eq!(start(&taken), at(2, 9, 0) + TimeDelta::minutes(minutes));
-        slowest = slowest.max(began.elapsed());
+        quickest = quickest.min(began.elapsed());
     }
-    assert!(slowest < AT_ONCE, "{slowest:?}");
+    assert!(quickest < BY_NOTIFICATION, "{quickest:?}");
     // Google pushes to the first node.
     stage.google.insert(&event("Dentist", at(2, 11, 30), 30)).await;
     let taken = events.expect("taken").await;
