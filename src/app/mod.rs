@@ -13,7 +13,7 @@ use url::Url;
 use crate::{
     auth::{self, Connect, Keys, account_tokens},
     booking::{self, Desk},
-    config::{Config, read_secret},
+    config::{self, Config, read_secret},
     crypto::MasterKeys,
     domain::{
         SharedChance, SharedClock,
@@ -171,12 +171,8 @@ pub async fn start(
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     spawn_mirrors(&mirrors, life);
     life.spawn("outbox", outbox.run(life.stopping()));
-    life.spawn("changes", store.clone().carry_changes(life.stopping()));
-    life.spawn("offers", desk.clone().keep_offers(life.stopping()));
-    life.spawn("call streams", streams.run());
-    for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &desk, &clock) {
-        life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
-    }
+    spawn_calls(&store, &desk, streams, life);
+    spawn_jobs(&config.jobs, &store, &mirrors, &desk, &clock, life);
     // Before the first caller has to wait for it.
     tokio::task::spawn_blocking(load_phone_numbers);
     life.ready();
@@ -189,6 +185,27 @@ fn spawn_mirrors(mirrors: &Mirrors, life: &Lifecycle) {
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
     life.spawn("calendar lists", mirrors.clone().keep_lists(life.stopping()));
     life.spawn("audits", mirrors.clone().keep_audits(life.stopping()));
+}
+
+/// Everything that tells running calls what changes.
+fn spawn_calls(store: &Store, desk: &Desk, streams: Streams, life: &Lifecycle) {
+    life.spawn("changes", store.clone().carry_changes(life.stopping()));
+    life.spawn("offers", desk.clone().keep_offers(life.stopping()));
+    life.spawn("call streams", streams.run());
+}
+
+/// What the clock begins.
+fn spawn_jobs(
+    config: &config::Jobs,
+    store: &Store,
+    mirrors: &Mirrors,
+    desk: &Desk,
+    clock: &SharedClock,
+    life: &Lifecycle,
+) {
+    for (name, job) in jobs::all(config, store, mirrors, desk, clock) {
+        life.spawn(name, job.run(Arc::clone(clock), life.stopping()));
+    }
 }
 
 /// The ways to Google.

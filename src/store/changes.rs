@@ -268,8 +268,8 @@ impl Store {
     /// Carries changes between this node and the others until `stop` is cancelled. On SQLite there are no others.
     pub async fn carry_changes(self, stop: CancellationToken) {
         let Some(pool) = self.postgres().cloned() else { return stop.cancelled().await };
-        let mut poll = interval(POLL_EVERY);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(POLL_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut ear, mut reader) = (Ear::new(&pool), Reader::default());
         let mut purged = Instant::now();
         loop {
@@ -281,7 +281,7 @@ impl Store {
                         self.feed.tell(heard);
                     }
                 }
-                _ = poll.tick() => {
+                _ = looks.tick() => {
                     reader.read(&self).await;
                     if purged.elapsed() >= PURGE_EVERY {
                         purged = Instant::now();

@@ -137,7 +137,7 @@ pub(super) async fn look(tx: &mut Tx, question: Question) -> Result<Seen, Bookin
         tellings.push(Telling { news, next_free });
     }
     drop(offered);
-    Ok(Seen { picture, tellings, told, resources, next, hung_up, office })
+    Ok(Seen { picture, office, tellings, told, resources, next, hung_up })
 }
 
 /// The holds that a call has, and those that it knows of.
