@@ -113,16 +113,16 @@ impl Streams {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.streams.lock();
-        leave(&mut open.of_business, self.business);
-        leave(&mut open.of_key, self.key);
+        leave(&mut open.of_business, &self.business);
+        leave(&mut open.of_key, &self.key);
     }
 }
 
-fn leave<K: Eq + Hash>(open: &mut HashMap<K, usize>, of: K) {
-    if let Some(count) = open.get_mut(&of) {
+fn leave<K: Eq + Hash>(open: &mut HashMap<K, usize>, of: &K) {
+    if let Some(count) = open.get_mut(of) {
         *count -= 1;
         if *count == 0 {
-            open.remove(&of);
+            open.remove(of);
         }
     }
 }
@@ -209,13 +209,11 @@ async fn pump(mut watch: CallWatch, first: Vec<CallEvent>, sender: mpsc::Sender<
 
 /// `false` when the client is gone, or too slow: its stream ends, and it may come back with the last event it read.
 async fn hand_on<T>(sender: &mpsc::Sender<T>, event: T, patience: Duration) -> bool {
-    match timeout(patience, sender.send(event)).await {
-        Ok(sent) => sent.is_ok(),
-        Err(_) => {
-            tracing::debug!("a client reads its events too slowly; its stream ends");
-            false
-        }
-    }
+    let Ok(sent) = timeout(patience, sender.send(event)).await else {
+        tracing::debug!("a client reads its events too slowly; its stream ends");
+        return false;
+    };
+    sent.is_ok()
 }
 
 fn render(event: &CallEvent) -> Event {
@@ -266,7 +264,9 @@ fn body(event: &CallEvent) -> (&'static str, Value) {
                 News::HoldExpiring(slot, hold, until) => {
                     let mut body = Map::new();
                     expiry(&mut body, slot, *until, voices, now);
-                    body.into_iter().for_each(|(name, value)| put(&name, value));
+                    for (name, value) in body {
+                        put(&name, value);
+                    }
                     ("hold_expiring", slot, Some(*hold))
                 }
                 News::HoldExpired(slot, hold) => ("hold_expired", slot, Some(*hold)),

@@ -20,6 +20,9 @@ pub struct Call {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
+/// Its name, event, and when it began, was heard of and ended.
+type Row = (String, Option<String>, i64, i64, Option<i64>);
+
 const T: &str = "call";
 const TOUCH: Sql = Sql::same(
     "INSERT INTO call (business_id, call_id, calendar_event_id, started_at, seen_at) VALUES ($1, $2, $3, $4, $4)
@@ -53,8 +56,7 @@ impl Tx {
 
     /// What is known of a call.
     pub async fn call(&mut self, business: BusinessId, call_id: &str) -> Result<Option<Call>> {
-        let row: Option<(String, Option<String>, i64, i64, Option<i64>)> =
-            fetch!(fetch_optional, self, SELECT, business.to_string(), call_id)?;
+        let row: Option<Row> = fetch!(fetch_optional, self, SELECT, business.to_string(), call_id)?;
         row.map(|(call_id, calendar_event_id, started, seen, ended)| {
             Ok(Call {
                 call_id,

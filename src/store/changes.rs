@@ -341,7 +341,9 @@ impl Reader {
             Ok((heard, next)) => {
                 self.failing = false;
                 self.from = Some((next, Instant::now()));
-                heard.into_iter().for_each(|heard| store.feed.tell(heard));
+                for heard in heard {
+                    store.feed.tell(heard);
+                }
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {

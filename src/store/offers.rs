@@ -45,6 +45,9 @@ pub struct Taker {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// The resource, the booking, from when to when, the call, whether the owner put it there, until when it counts.
+type TakerRow = (String, String, i64, i64, Option<String>, i64, Option<i64>);
+
 const T: &str = "call_offer";
 const REMEMBER: Sql = Sql::same(
     "INSERT INTO call_offer (business_id, call_id, resource_id, start_at, end_at, service_id, offered_at)
@@ -147,8 +150,7 @@ impl Tx {
     /// Who has taken any of `window` at `now`, of all resources, in the order of the starts.
     pub async fn takers(&mut self, business: BusinessId, window: Interval, now: DateTime<Utc>) -> Result<Vec<Taker>> {
         let (from, to) = (micros(window.start()), micros(window.end()));
-        let rows: Vec<(String, String, i64, i64, Option<String>, i64, Option<i64>)> =
-            fetch!(fetch_all, self, TAKERS, business.to_string(), from, to, micros(now))?;
+        let rows: Vec<TakerRow> = fetch!(fetch_all, self, TAKERS, business.to_string(), from, to, micros(now))?;
         rows.into_iter()
             .map(|(resource, booking, start, end, call_id, forced, expires)| {
                 Ok(Taker {

@@ -153,8 +153,7 @@ fn english_clock(text: &str) -> Option<(u32, u32)> {
         ["quarter", "past", hour] => (english_number(hour)?, 15, false),
         ["half", "past", hour] => (english_number(hour)?, 30, false),
         ["quarter", "to", hour] => (english_number(hour)?, 45, true),
-        [hour, "oh", minute] => (english_number(hour)?, english_number(minute)?, false),
-        [hour, minute] => (english_number(hour)?, english_number(minute)?, false),
+        [hour, "oh", minute] | [hour, minute] => (english_number(hour)?, english_number(minute)?, false),
         _ => return None,
     };
     // Of the hours of the day that this could be, the only one in that part of it.
