@@ -46,6 +46,9 @@ pub mod kind {
     /// A delivery owed to the outside.
     #[derive(Debug)]
     pub enum Delivery {}
+    /// Where notices of a business go.
+    #[derive(Debug)]
+    pub enum Endpoint {}
 
     impl Kind for Business {
         const NAME: &'static str = "business";
@@ -74,6 +77,9 @@ pub mod kind {
     impl Kind for Delivery {
         const NAME: &'static str = "delivery";
     }
+    impl Kind for Endpoint {
+        const NAME: &'static str = "webhook endpoint";
+    }
 }
 
 /// Names a tenant.
@@ -94,6 +100,8 @@ pub type BookingId = Id<kind::Booking>;
 pub type ApiKeyId = Id<kind::ApiKey>;
 /// Names a row of the outbox.
 pub type DeliveryId = Id<kind::Delivery>;
+/// Names where notices of a business go.
+pub type EndpointId = Id<kind::Endpoint>;
 
 impl<K> Id<K> {
     /// Takes a UUID for a `K`.

@@ -12,6 +12,7 @@ pub mod event_id;
 pub mod expand;
 pub mod id;
 pub mod interval;
+pub mod notice;
 pub mod reconcile;
 mod recurrence;
 pub mod sabotage;

@@ -22,6 +22,7 @@ pub mod cancellations;
 pub mod causes;
 pub mod channels;
 pub mod claims;
+pub mod endpoints;
 pub mod events;
 pub mod follow;
 pub mod holds;
@@ -29,6 +30,7 @@ pub mod idempotency;
 pub mod leases;
 pub mod limited;
 mod log;
+pub mod notices;
 pub mod oauth_states;
 pub mod outbox;
 pub mod quota;
@@ -164,6 +166,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     causes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
+    endpoints::STATEMENTS,
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
@@ -171,6 +174,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     limited::STATEMENTS,
+    notices::STATEMENTS,
     oauth_states::STATEMENTS,
     outbox::STATEMENTS,
     quota::STATEMENTS,
