@@ -12,6 +12,8 @@ mod calendar_body;
 mod calendars;
 mod cancellations;
 mod customer;
+mod deliveries;
+mod endpoints;
 mod explain;
 mod google;
 mod holds;

@@ -5,11 +5,16 @@
 //! ends, and is harmless to repeat.
 
 mod event;
+mod notices;
+mod operator;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
+
+pub use notices::{Notices, NoticesFoundation};
+pub use operator::{Operator, Support};
 
 use crate::{
     config,

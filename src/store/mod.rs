@@ -22,6 +22,7 @@ pub mod cancellations;
 pub mod causes;
 pub mod channels;
 pub mod claims;
+pub mod deliveries;
 pub mod endpoints;
 pub mod events;
 pub mod follow;
@@ -32,6 +33,7 @@ pub mod limited;
 mod log;
 pub mod notices;
 pub mod oauth_states;
+pub mod operator;
 pub mod outbox;
 pub mod quota;
 pub mod resources;
@@ -166,6 +168,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     causes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
+    deliveries::STATEMENTS,
     endpoints::STATEMENTS,
     engine::STATEMENTS,
     events::STATEMENTS,
@@ -176,6 +179,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     limited::STATEMENTS,
     notices::STATEMENTS,
     oauth_states::STATEMENTS,
+    operator::STATEMENTS,
     outbox::STATEMENTS,
     quota::STATEMENTS,
     resources::STATEMENTS,

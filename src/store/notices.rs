@@ -212,6 +212,7 @@ const DEPTH: Sql = Sql::same(
             MIN(CASE WHEN dead = 0 THEN created_at END)
        FROM notice",
 );
+pub(super) const END_NOTICES: Sql = Sql::same("UPDATE notice SET lease_until = 0 WHERE lease_until > 0");
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("INSERT", INSERT),
     ("CLAIM", CLAIM),
@@ -222,6 +223,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("GIVE_UP", GIVE_UP),
     ("NEXT_DUE", NEXT_DUE),
     ("DEPTH", DEPTH),
+    ("END_NOTICES", END_NOTICES),
 ];
 
 fn cell(business: BusinessId, row: &str) -> Cell<'_> {
