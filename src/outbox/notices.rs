@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The sleep while all that is due waits for others of its endpoint.
-const NAP: Duration = Duration::from_millis(200);
+const NAP: Duration = Duration::from_secs(1);
 /// How much waits vary.
 const JITTER_PERCENT: u32 = 20;
 /// The kind under which attempts are counted.
@@ -148,7 +148,7 @@ impl Notices {
             return Ok("dropped");
         };
         if endpoint.disabled.is_some() {
-            self.settle(notice, Settle::Dead { why: "the endpoint is disabled".to_owned(), disable: None }).await?;
+            self.settle(notice, Settle::Unwanted).await?;
             return Ok("dead");
         }
         let sent = match self.url(&endpoint) {
@@ -204,6 +204,10 @@ impl Notices {
                         }
                         return Ok(None);
                     }
+                    Settle::Unwanted => {
+                        tx.give_notice_up(&notice, "the endpoint is disabled").await?;
+                        return Ok(None);
+                    }
                     Settle::Later { why, due_at, pause } => {
                         tx.notice_later(&notice, due_at, &why).await?;
                         (tx.endpoint_failed(business, endpoint, &why, pause).await?, None)
@@ -232,6 +236,8 @@ impl Notices {
 enum Settle {
     /// The endpoint has it, or there is no endpoint any more.
     Done { took: bool },
+    /// The endpoint is disabled, and was not asked.
+    Unwanted,
     /// It is tried again.
     Later {
         why: String,

@@ -15,6 +15,7 @@ mod holds;
 mod lifecycle;
 mod mirror;
 mod nodes;
+mod notices;
 mod outage;
 mod pushes;
 mod quota;
