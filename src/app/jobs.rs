@@ -85,6 +85,7 @@ pub(super) fn all(
                     tx.forget_google_calls((now - ANSWERS_KEPT).date_naive()).await?;
                     tx.forget_tries(now - WINDOW).await?;
                     tx.forget_audits(now - AUDITS_KEPT).await?;
+                    tx.forget_operator_notices(now - AUDITS_KEPT).await?;
                     tx.forget_oauth_states().await.map(drop)
                 })
             });

@@ -3,6 +3,7 @@
 mod gauges;
 mod jobs;
 mod quota;
+mod support;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -146,8 +147,9 @@ pub async fn start(
         google: api_calls,
         connect,
         clock: Arc::clone(&clock),
-        chance,
+        chance: Arc::clone(&chance),
         metrics: metrics.clone(),
+        local_webhooks: config.notify.allow_local,
         readiness: life.readiness(),
         public_url,
     };
@@ -166,6 +168,8 @@ pub async fn start(
     // What other nodes and the last run used up counts before the first call.
     quota.exchange().await;
     life.spawn("quota", quota.keep(life.stopping()));
+    let around = support::Around { store: &store, clock: &clock, chance: &chance, metrics: &metrics };
+    support::spawn(config, &around, life)?;
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     spawn_mirrors(&mirrors, life);
     life.spawn("outbox", outbox.run(life.stopping()));

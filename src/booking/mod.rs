@@ -105,4 +105,9 @@ impl Desk {
         };
         Self { store, clock, metrics, outbox, mirrors, passes, wishes: Wishes::default(), limits }
     }
+
+    /// Wakes the outbox of this node, for something is owed.
+    pub fn wake_outbox(&self) {
+        self.outbox.notify_one();
+    }
 }

@@ -13,6 +13,8 @@ mod calendars;
 mod cancellations;
 mod conflicts;
 mod customer;
+mod deliveries;
+mod endpoints;
 mod explain;
 mod google;
 mod holds;

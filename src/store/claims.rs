@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Error, Result, Sql, Tx, bookings::Booking, execute, fetch, instant, micros, parse};
+use super::{Error, Result, Sql, Tx, bookings::Booking, execute, fetch, instant, micros, notices::Announcement, parse};
 use crate::{
     availability::WeekLoad,
-    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State},
+    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, notice::Kind},
 };
 
 /// What a booking occupies of one resource: its time and its buffers.
@@ -79,12 +79,28 @@ pub enum Source {
 }
 
 impl Source {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Receptionist => "receptionist",
             Self::Owner => "owner",
             Self::Slotd => "slotd",
         }
+    }
+}
+
+/// What the business's own programs are told of a step. Nothing of holds, and of an owner's move onto another booking
+/// both the move and the conflict.
+const fn announced(what: Step, source: Source) -> Option<Kind> {
+    match (what, source) {
+        (Step::Created | Step::Confirmed, _) => Some(Kind::Created),
+        (Step::Rescheduled, Source::Owner) => Some(Kind::MovedByOwner),
+        (Step::Rescheduled, _) => Some(Kind::Rescheduled),
+        (Step::Edited, _) => Some(Kind::Edited),
+        (Step::Cancelled, Source::Owner) => Some(Kind::CancelledByOwner),
+        (Step::Cancelled, _) => Some(Kind::Cancelled),
+        (Step::Completed, _) => Some(Kind::Completed),
+        (Step::Conflict, _) => Some(Kind::Conflict),
+        (Step::Held | Step::Extended | Step::Expired | Step::Released | Step::NotInvited, _) => None,
     }
 }
 
@@ -290,7 +306,7 @@ impl Tx {
         execute!(self, EXPIRE, business.to_string(), resource.to_string(), micros(now))
     }
 
-    /// Adds a step to a booking's history, as the booking is now.
+    /// Adds a step to a booking's history, as the booking is now, and announces it to the business's own programs.
     pub async fn record_step(&mut self, booking: &Booking, what: Step, source: Source) -> Result<()> {
         let now = micros(self.now());
         execute!(
@@ -305,7 +321,10 @@ impl Tx {
             micros(booking.interval.start()),
             micros(booking.interval.end()),
         )?;
-        Ok(())
+        match announced(what, source).filter(|_| !matches!(booking.state, State::Held { .. })) {
+            Some(kind) => self.announce(booking.business, Announcement::booking(kind, source, booking)).await,
+            None => Ok(()),
+        }
     }
 
     /// The history of a booking, oldest first.

@@ -15,6 +15,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::Notify;
 
 use super::{
     Error, Result, Sql, businesses, fetch,
@@ -67,6 +68,8 @@ pub struct Store {
     chance: SharedChance,
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
+    /// Wakes who delivers notices, after they are committed.
+    announced: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Store {
@@ -85,6 +88,8 @@ pub(crate) enum EngineTx {
 pub struct Tx {
     pub(crate) engine: EngineTx,
     store: Store,
+    /// Whether something was announced.
+    pub(super) announces: bool,
     _turn: Option<Turn>,
 }
 
@@ -138,7 +143,7 @@ impl Store {
         } else {
             return Err(Error::Open("the URL begins with neither sqlite: nor postgres:".into()));
         };
-        let store = Self { engine, clock, chance, master, keys: Arc::default() };
+        let store = Self { engine, clock, chance, master, keys: Arc::default(), announced: Arc::default() };
         // Otherwise the daemon would start, and fail at every request.
         store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
         Ok(store)
@@ -172,7 +177,7 @@ impl Store {
             let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(options.acquire_timeout);
             Engine::Postgres(pool.connect_with(connect).await.map_err(open)?)
         };
-        Ok(Self { engine, clock, chance, master, keys: Arc::default() })
+        Ok(Self { engine, clock, chance, master, keys: Arc::default(), announced: Arc::default() })
     }
 
     /// Whether the master keys at hand open what is stored.
@@ -321,7 +326,7 @@ impl Store {
         let (outcome, left) = open.work(self, work).await?;
         // Whoever waits for a turn has one next, and commits for us.
         let durable = if left.is_full() || !gate.callers_wait() {
-            let durable = left.commit().await;
+            let durable = left.commit(self).await;
             log.wrote(Lane::Caller).await;
             durable
         } else {
@@ -366,7 +371,7 @@ impl Store {
             }
             Engine::Postgres(pool) => (EngineTx::Postgres(pool.begin().await?), None),
         };
-        Ok(Tx { engine, store: self.clone(), _turn: turn })
+        Ok(Tx { engine, store: self.clone(), announces: false, _turn: turn })
     }
 
     async fn begin_read(&self) -> Result<Tx> {
@@ -376,7 +381,7 @@ impl Store {
                 EngineTx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { engine, store: self.clone(), _turn: None })
+        Ok(Tx { engine, store: self.clone(), announces: false, _turn: None })
     }
 
     /// Closes all connections, after those in use are given back.
@@ -420,6 +425,12 @@ impl Store {
         self.read(move |tx| Box::pin(async move { tx.keys(business).await })).await
     }
 
+    /// Wakes whoever waits for it, once for each time that notices were committed by this process.
+    #[must_use]
+    pub fn announced(&self) -> Arc<Notify> {
+        Arc::clone(&self.announced)
+    }
+
     fn cached_keys(&self, business: BusinessId) -> Option<Arc<BusinessKeys>> {
         self.keys.read().ok()?.get(&business).cloned()
     }
@@ -445,7 +456,7 @@ pub(super) async fn begin_immediate(writer: &SqlitePool) -> Result<sqlx::Transac
 impl Tx {
     /// One that somebody else commits.
     pub(super) fn shared(tx: sqlx::Transaction<'static, sqlx::Sqlite>, store: &Store) -> Self {
-        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), _turn: None }
+        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), announces: false, _turn: None }
     }
 
     async fn run<T, E, F>(mut self, work: F) -> Result<T, E>
@@ -470,6 +481,9 @@ impl Tx {
         match self.engine {
             EngineTx::Sqlite(tx) => tx.commit().await?,
             EngineTx::Postgres(tx) => tx.commit().await?,
+        }
+        if self.announces {
+            self.store.announced.notify_one();
         }
         Ok(())
     }

@@ -23,7 +23,9 @@ pub mod causes;
 pub mod channels;
 pub mod claims;
 pub mod conflicts;
+pub mod deliveries;
 pub mod elsewhere;
+pub mod endpoints;
 pub mod events;
 pub mod follow;
 pub mod guests;
@@ -32,7 +34,9 @@ pub mod idempotency;
 pub mod leases;
 pub mod limited;
 mod log;
+pub mod notices;
 pub mod oauth_states;
+pub mod operator;
 pub mod outbox;
 pub mod overrides;
 pub mod quota;
@@ -174,6 +178,8 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     channels::STATEMENTS,
     claims::STATEMENTS,
     conflicts::STATEMENTS,
+    deliveries::STATEMENTS,
+    endpoints::STATEMENTS,
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
@@ -182,7 +188,9 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     limited::STATEMENTS,
+    notices::STATEMENTS,
     oauth_states::STATEMENTS,
+    operator::STATEMENTS,
     outbox::STATEMENTS,
     overrides::STATEMENTS,
     quota::STATEMENTS,

@@ -33,6 +33,8 @@ pub(super) struct Together(Arc<Mutex<Option<Open>>>);
 pub(super) struct Open {
     tx: Transaction<'static, Sqlite>,
     members: Vec<oneshot::Sender<Settled>>,
+    /// Somebody is owed a notice.
+    announces: bool,
 }
 
 /// One who worked in a transaction, and did not commit it yet.
@@ -52,7 +54,7 @@ impl Together {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         match left {
             Some(open) => Ok(open),
-            None => Ok(Open { tx: begin_immediate(writer).await?, members: Vec::new() }),
+            None => Ok(Open { tx: begin_immediate(writer).await?, members: Vec::new(), announces: false }),
         }
     }
 
@@ -79,6 +81,7 @@ impl Open {
         // A panic is the failure of the one, and not of those who share the transaction.
         let outcome = AssertUnwindSafe(work(&mut tx)).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Died.into()));
+        self.announces |= outcome.is_ok() && tx.announces;
         let EngineTx::Sqlite(mut tx) = tx.engine else { return Err(Error::Died.into()) };
         if let Err(lost) = end_savepoint(&mut tx, outcome.is_ok()).await {
             let lost = Arc::new(lost);
@@ -87,7 +90,7 @@ impl Open {
         }
         let (tells, settled) = oneshot::channel();
         self.members.push(tells);
-        Ok((outcome, Left { open: Open { tx, members: self.members }, settled }))
+        Ok((outcome, Left { open: Open { tx, members: self.members, announces: self.announces }, settled }))
     }
 }
 
@@ -113,8 +116,11 @@ impl Left {
     }
 
     /// Makes durable what all of them did, and tells them.
-    pub(super) async fn commit(self) -> Durable {
+    pub(super) async fn commit(self, store: &Store) -> Durable {
         let settled = self.open.tx.commit().await.map_err(Arc::new);
+        if settled.is_ok() && self.open.announces {
+            store.announced.notify_one();
+        }
         tell(self.open.members, &settled);
         Durable(self.settled)
     }

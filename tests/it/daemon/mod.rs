@@ -17,6 +17,7 @@ mod holds;
 mod lifecycle;
 mod mirror;
 mod nodes;
+mod notices;
 mod outage;
 mod pushes;
 mod quota;

@@ -8,6 +8,7 @@ mod client;
 mod garble;
 mod node;
 mod owner;
+mod receiver;
 mod restart;
 
 use std::{net::Ipv4Addr, time::Duration};
@@ -32,6 +33,7 @@ pub(crate) use client::{Answer, Client};
 pub(crate) use garble::garble;
 pub(crate) use node::Node;
 pub(crate) use owner::{EDITOR, OWNER, Owner};
+pub(crate) use receiver::{Receiver, Reply};
 pub(crate) use restart::Ending;
 
 /// The zone of the business, with daylight saving.
