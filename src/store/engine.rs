@@ -69,7 +69,7 @@ pub struct Store {
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
     /// Wakes who delivers notices, after they are committed.
-    announced: Arc<Notify>,
+    pub(super) announced: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Store {

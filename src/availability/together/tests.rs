@@ -51,12 +51,14 @@ impl Person {
         Agenda {
             resource: ResourceId::new(Uuid::from_u128(number)),
             zone: self.zone,
-            hours: &kept.hours,
+            hours: (&kept.hours).into(),
             capacity: self.capacity,
             busy: &kept.busy,
             claims: &kept.claims,
             coverage: None,
             withheld: self.withheld,
+            capped: &[],
+            load: &[],
         }
     }
 }
@@ -122,6 +124,7 @@ fn rules() -> impl Strategy<Value = Rules> {
             slot_step,
             minimum_notice,
             horizon: TimeDelta::days(30),
+            daily_cap: None,
         },
     )
 }
