@@ -18,5 +18,6 @@ mod nodes;
 mod outage;
 mod pushes;
 mod quota;
+mod rules;
 mod series;
 mod trouble;
