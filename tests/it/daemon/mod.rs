@@ -21,6 +21,7 @@ mod notices;
 mod outage;
 mod pushes;
 mod quota;
+mod rules;
 mod search;
 mod series;
 mod storm;
