@@ -240,10 +240,10 @@ pub(super) async fn change(
         })
     });
     let (zone, endpoint) = api.store.write(Lane::Caller, change).await?;
-    Ok(match fresh {
-        true => unkept(StatusCode::OK, EndpointBody::with_secret(endpoint, zone)),
-        false => Json(EndpointBody::new(endpoint, zone)).into_response(),
-    })
+    if fresh {
+        return Ok(unkept(StatusCode::OK, EndpointBody::with_secret(endpoint, zone)));
+    }
+    Ok(Json(EndpointBody::new(endpoint, zone)).into_response())
 }
 
 /// Removes an endpoint, and what it was still to be told.
@@ -255,10 +255,10 @@ pub(super) async fn remove(
     caller.at(business, Scope::Owner)?;
     let delete =
         store::work::<bool, Problem, _>(move |tx| Box::pin(async move { Ok(tx.delete_endpoint(business, id).await?) }));
-    match api.store.write(Lane::Caller, delete).await? {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(Problem::not_found("webhook endpoint")),
+    if api.store.write(Lane::Caller, delete).await? {
+        return Ok(StatusCode::NO_CONTENT);
     }
+    Err(Problem::not_found("webhook endpoint"))
 }
 
 /// The delivery of a test.
