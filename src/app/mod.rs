@@ -14,7 +14,7 @@ use url::Url;
 use crate::{
     auth::{self, Connect, Keys, account_tokens},
     booking::{self, Desk},
-    config::{Config, read_secret},
+    config::{self, Config, read_secret},
     crypto::MasterKeys,
     domain::{
         SharedChance, SharedClock,
@@ -173,9 +173,7 @@ pub async fn start(
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     spawn_mirrors(&mirrors, life);
     life.spawn("outbox", outbox.run(life.stopping()));
-    for (name, job) in jobs::all(&config.jobs, &store, &mirrors, &desk, &clock) {
-        life.spawn(name, job.run(Arc::clone(&clock), life.stopping()));
-    }
+    spawn_jobs(&config.jobs, &store, &mirrors, &desk, &clock, life);
     // Before the first caller has to wait for it.
     tokio::task::spawn_blocking(load_phone_numbers);
     life.ready();
@@ -188,6 +186,20 @@ fn spawn_mirrors(mirrors: &Mirrors, life: &Lifecycle) {
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
     life.spawn("calendar lists", mirrors.clone().keep_lists(life.stopping()));
     life.spawn("audits", mirrors.clone().keep_audits(life.stopping()));
+}
+
+/// What the clock begins.
+fn spawn_jobs(
+    config: &config::Jobs,
+    store: &Store,
+    mirrors: &Mirrors,
+    desk: &Desk,
+    clock: &SharedClock,
+    life: &Lifecycle,
+) {
+    for (name, job) in jobs::all(config, store, mirrors, desk, clock) {
+        life.spawn(name, job.run(Arc::clone(clock), life.stopping()));
+    }
 }
 
 /// The ways to Google.

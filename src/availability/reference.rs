@@ -26,6 +26,9 @@ const PLACES: [(Tz, &str); 9] = [
     (Tz::Asia__Kathmandu, "2026-06-01T00:00:00Z"),
 ];
 
+/// The first and the last day, and the minutes of a day between which it is open.
+type OtherDays = (i64, i64, Vec<(u16, u16)>);
+
 #[derive(Debug, Clone)]
 struct World {
     zone: Tz,
@@ -42,7 +45,7 @@ struct World {
     /// Days from the day of interest on which the resource has hours of its own.
     own: BTreeMap<i64, Vec<(u16, u16)>>,
     /// From which day to which the business has other hours, and what they are.
-    shared: Option<(i64, i64, Vec<(u16, u16)>)>,
+    shared: Option<OtherDays>,
     /// Where the business is: its days are those of the cap.
     business_zone: Tz,
     /// When bookings of the service begin, whoever does them.

@@ -59,14 +59,14 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    let inside = match (a, b, c) {
-        // "This network", private ones, loopback, link-local with the clouds' metadata, and carriers' shared ones.
-        (0 | 10 | 127, ..) | (169, 254, _) | (172, 16..=31, _) | (192, 168, _) | (100, 64..=127, _) => true,
-        // Protocol assignments, documentation, the old 6to4 relay, benchmarks, multicast and what is reserved.
-        (192, 0, 0 | 2) | (192, 88, 99) | (198, 18..=19, _) | (198, 51, 100) | (203, 0, 113) | (224.., ..) => true,
-        _ => false,
-    };
-    !inside
+    // "This network", private ones, loopback, link-local with the clouds' metadata, and carriers' shared ones.
+    let inside =
+        matches!(a, 0 | 10 | 127) || matches!((a, b), (169, 254) | (172, 16..=31) | (192, 168) | (100, 64..=127));
+    // Protocol assignments, documentation, the old 6to4 relay, benchmarks, multicast and what is reserved.
+    let special = a >= 224
+        || matches!((a, b), (198, 18..=19))
+        || matches!((a, b, c), (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113));
+    !(inside || special)
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {

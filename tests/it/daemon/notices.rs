@@ -43,8 +43,8 @@ async fn known(stage: &Stage, hook: &Hook) -> Value {
     all.iter().find(|one| one["id"] == hook.id.as_str()).unwrap().clone()
 }
 
-async fn deliveries(stage: &Stage, state: &str) -> Vec<Value> {
-    let found = stage.api.get(&stage.at(&format!("/deliveries?state={state}"))).await.ok();
+async fn deliveries(stage: &Stage, of: &str) -> Vec<Value> {
+    let found = stage.api.get(&stage.at(&format!("/deliveries?state={of}"))).await.ok();
     found["deliveries"].as_array().unwrap().clone()
 }
 
@@ -117,8 +117,8 @@ on_both_engines! {
         assert_ne!(got[5].id(), got[0].id());
         assert!(got[4].at - got[3].at >= Duration::from_secs(2), "it asked for two seconds: {:?}", got[4].at - got[3].at);
         eventually("nothing waits", async || deliveries(&stage, "waiting").await.is_empty().then_some(())).await;
-        let state = known(&stage, &hook).await;
-        assert!(state["failing_since"].is_null() && state["last_ok_at"].is_string(), "{state}");
+        let now = known(&stage, &hook).await;
+        assert!(now["failing_since"].is_null() && now["last_ok_at"].is_string(), "{now}");
     }
 
     async fn an_endpoint_that_does_not_answer_holds_nobody_else_up(db: Db) {
@@ -162,8 +162,8 @@ on_both_engines! {
         assert_eq!(stage.api.post(&format!("{path}/ping"), &json!({})).await.problem().0, 409);
 
         failing.always(Reply::Status(200, ""));
-        let state = stage.api.patch(&path, &json!({ "enabled": true })).await.ok();
-        assert!(state["enabled"] == true && state["disabled_why"].is_null() && state["last_error"].is_null(), "{state}");
+        let now = stage.api.patch(&path, &json!({ "enabled": true })).await.ok();
+        assert!(now["enabled"] == true && now["disabled_why"].is_null() && now["last_error"].is_null(), "{now}");
         assert_eq!(failing.got().len(), before, "what happened meanwhile is not told");
         let all = stage.api.post(&stage.at("/deliveries/retry"), &json!({})).await.ok();
         assert_eq!((&all["retried"], &all["left"]), (&json!(1), &json!(1)), "{all}");
