@@ -17,7 +17,7 @@ use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use slotd::{
-    availability::{Agenda, Rules, WeeklyHours, check, slots},
+    availability::{Agenda, Rules, Timetable, WeeklyHours, check, slots},
     domain::{
         AccountId, BusinessId, Event, EventKind, EventStatus, EventTime, Interval, ResourceId,
         expand::{Limits, expand_series},
@@ -61,12 +61,14 @@ fn agenda() -> Agenda<'static> {
     Agenda {
         resource: ResourceId::new(Uuid::from_u128(1)),
         zone: Berlin,
-        hours: &HOURS,
+        hours: Timetable::from(&*HOURS),
         capacity: 1,
         busy: &BUSY,
         claims: &[],
         coverage: between(TimeDelta::days(-35), TimeDelta::days(400)),
         withheld: None,
+        capped: &[],
+        load: &[],
     }
 }
 

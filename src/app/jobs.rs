@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     booking::Desk,
     config::{self, CronExpression},
-    domain::SharedClock,
+    domain::{SharedClock, tries::WINDOW},
     store::{self, Lane, Store},
     sync::Mirrors,
 };
@@ -68,12 +68,13 @@ pub(super) fn all(
             Ok(())
         })
     });
-    let desk = desk.clone();
+    let (desk, meeting) = (desk.clone(), store.clone());
     let settle: Work = Arc::new(move || {
-        let desk = desk.clone();
+        let (desk, store) = (desk.clone(), meeting.clone());
         Box::pin(async move {
             while desk.settle_what_is_over(SETTLED_AT_ONCE).await? {}
-            Ok(())
+            // What passes and deliveries could not record themselves.
+            store::conflicts::settle(&store).await
         })
     });
     let (store, clock) = (store.clone(), Arc::clone(clock));
@@ -84,8 +85,10 @@ pub(super) fn all(
                 Box::pin(async move {
                     tx.forget_answers(now - ANSWERS_KEPT).await?;
                     tx.forget_google_calls((now - ANSWERS_KEPT).date_naive()).await?;
+                    tx.forget_tries(now - WINDOW).await?;
                     tx.forget_audits(now - AUDITS_KEPT).await?;
                     tx.forget_offers(now - OFFERS_KEPT).await?;
+                    tx.forget_operator_notices(now - AUDITS_KEPT).await?;
                     tx.forget_oauth_states().await.map(drop)
                 })
             });

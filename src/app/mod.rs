@@ -3,6 +3,7 @@
 mod gauges;
 mod jobs;
 mod quota;
+mod support;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -112,6 +113,7 @@ pub async fn start(
         chance: Arc::clone(&chance),
         metrics: metrics.clone(),
         config: config.outbox.clone(),
+        event_link: config.booking.event_link.clone(),
         wake: Arc::clone(&deliveries),
     });
     let desk = Desk::new(booking::Foundation {
@@ -148,8 +150,9 @@ pub async fn start(
         google: api_calls,
         connect,
         clock: Arc::clone(&clock),
-        chance,
+        chance: Arc::clone(&chance),
         metrics: metrics.clone(),
+        local_webhooks: config.notify.allow_local,
         readiness: life.readiness(),
         public_url,
     };
@@ -158,16 +161,9 @@ pub async fn start(
     life.spawn("http", accept::serve(listener, router(api, &config.http), serve, life.stopping()));
     life.spawn("metrics", accept::serve(metrics_listener, metrics_page(metrics.clone()), serve, life.stopping()));
     life.spawn("gauges", gauges::keep(store.clone(), metrics.clone(), Arc::clone(&clock), life.stopping()));
-    let quota = quota::Quota {
-        store: store.clone(),
-        pacer: google_pacer,
-        mirrors: mirrors.clone(),
-        metrics: metrics.clone(),
-        clock: Arc::clone(&clock),
-    };
-    // What other nodes and the last run used up counts before the first call.
-    quota.exchange().await;
-    life.spawn("quota", quota.keep(life.stopping()));
+    spawn_quota((&store, &metrics, &clock), google_pacer, &mirrors, life).await;
+    let around = support::Around { store: &store, clock: &clock, chance: &chance, metrics: &metrics };
+    support::spawn(config, &around, life)?;
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     spawn_mirrors(&mirrors, life);
     life.spawn("outbox", outbox.run(life.stopping()));
@@ -192,6 +188,19 @@ fn spawn_calls(store: &Store, desk: &Desk, streams: Streams, life: &Lifecycle) {
     life.spawn("changes", store.clone().carry_changes(life.stopping()));
     life.spawn("offers", desk.clone().keep_offers(life.stopping()));
     life.spawn("call streams", streams.run());
+}
+
+/// The exchange of figures about Google's quotas. What other nodes and the last run used up counts before the first call.
+async fn spawn_quota(
+    (store, metrics, clock): (&Store, &Metrics, &SharedClock),
+    pacer: Pacer,
+    mirrors: &Mirrors,
+    life: &Lifecycle,
+) {
+    let (store, metrics, clock) = (store.clone(), metrics.clone(), Arc::clone(clock));
+    let quota = quota::Quota { store, pacer, mirrors: mirrors.clone(), metrics, clock };
+    quota.exchange().await;
+    life.spawn("quota", quota.keep(life.stopping()));
 }
 
 /// What the clock begins.

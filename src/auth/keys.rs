@@ -28,7 +28,7 @@ impl std::fmt::Debug for Keys {
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// By which key.
+    /// With which key.
     pub key: ApiKeyId,
     /// The one business that the key is good for; every business when absent.
     pub business: Option<BusinessId>,

@@ -5,7 +5,11 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{Reason, WeeklyHours, hours::Opening};
+use super::{
+    Reason, Timetable,
+    fair::{Rank, WeekLoad, rank},
+    timetable::Opening,
+};
 use crate::domain::{Interval, ResourceId, booking, interval::merge};
 
 /// How a service is booked.
@@ -23,6 +27,8 @@ pub struct Rules {
     pub minimum_notice: TimeDelta,
     /// A booking starts no later than this after it is asked for.
     pub horizon: TimeDelta,
+    /// So many begin on one day of the business, whoever does them; at least 1. Without an end when absent.
+    pub daily_cap: Option<u32>,
 }
 
 impl Rules {
@@ -41,6 +47,7 @@ impl Rules {
             slot_step: Self::SLOT_STEP,
             minimum_notice: TimeDelta::zero(),
             horizon: Self::HORIZON,
+            daily_cap: None,
         }
     }
 
@@ -59,7 +66,7 @@ pub struct Agenda<'a> {
     /// The zone of the opening hours.
     pub zone: Tz,
     /// When it is open.
-    pub hours: &'a WeeklyHours,
+    pub hours: Timetable<'a>,
     /// How many bookings it takes at once. Mirrored busy time blocks all of it.
     pub capacity: u32,
     /// Busy time of its calendars: sorted and merged.
@@ -71,6 +78,23 @@ pub struct Agenda<'a> {
     /// Why nothing that depends on its calendars and claims counts as known: [`Reason::Stale`] or
     /// [`Reason::OutsideCoverage`].
     pub withheld: Option<Reason>,
+    /// The days on which the asked service has reached its cap: sorted and separate.
+    pub capped: &'a [Interval],
+    /// What it has to do in the weeks of the asked time. Told where several could do it.
+    pub load: &'a [WeekLoad],
+}
+
+impl Agenda<'_> {
+    /// How it stands in line among those who could do something at `start`: the least goes first.
+    #[must_use]
+    pub fn rank(&self, start: DateTime<Utc>) -> Rank {
+        rank(self.resource, self.load, start)
+    }
+
+    /// Whether the asked service has reached its cap on the day of `start`.
+    pub(super) fn is_capped(&self, start: DateTime<Utc>) -> bool {
+        first_ending_after(self.capped, start).is_some_and(|day| day.contains(start))
+    }
 }
 
 /// Whether a booking could start at `start`, asked at `now`.
@@ -79,12 +103,15 @@ pub struct Agenda<'a> {
 ///
 /// The first reason against it. What is known to be taken is said even outside the coverage; [`Reason::OutsideCoverage`]
 /// means that nothing known speaks against it and not all is known. When all is withheld, only what needs no calendar is
-/// said: the past, the rules and the hours. Never [`Reason::Cap`], which the caller knows better.
+/// said: the past, the rules and the hours.
 pub fn check(agenda: &Agenda<'_>, rules: &Rules, start: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Reason> {
     within_notice_and_horizon(rules, start, now)?;
     let (bare, claim) = rules.occupied(start).ok_or(Reason::Closed)?;
     if !agenda.hours.covers(bare, agenda.zone) {
         return Err(Reason::Closed);
+    }
+    if agenda.is_capped(start) {
+        return Err(Reason::Cap);
     }
     if let Some(reason) = agenda.withheld {
         return Err(reason);
@@ -93,7 +120,7 @@ pub fn check(agenda: &Agenda<'_>, rules: &Rules, start: DateTime<Utc>, now: Date
     free(agenda, &full, bare, claim)
 }
 
-/// All starts within `range` that [`check`] accepts: sorted, separate, both ends included. `openings` are those near the
+/// All starts within `range` that [`check`] accepts, the cap aside: sorted, separate, both ends included. `openings` are those near the
 /// range and the duration after it.
 pub(super) fn free_starts(
     agenda: &Agenda<'_>,

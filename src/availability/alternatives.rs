@@ -3,14 +3,14 @@
 use chrono::{DateTime, Days, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Agenda, Rules, Slot, check, slots};
+use super::{Agenda, Besides, Rules, Slot, check, slots};
 use crate::domain::{
     Interval, ResourceId,
     zone::{instants_showing, utc_to_local},
 };
 
 /// How far ahead of the asked time to look: callers who hear "in a month" hang up.
-const DAYS_AHEAD: u64 = 14;
+pub(super) const DAYS_AHEAD: u64 = 14;
 
 /// How an alternative differs from what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -36,7 +36,7 @@ pub struct Alternative {
 /// Up to `limit` other times near `asked`, the best first, each start offered once.
 ///
 /// In turn: the same time with another resource, the soonest after it, the same time on another day, and again the
-/// next soonest. `asked_resource` is preferred where several are free; `None` when the caller wants any.
+/// next soonest. `asked_resource` is preferred where several are free; else the first by [`Agenda::rank`].
 #[must_use]
 pub fn alternatives(
     agendas: &[Agenda<'_>],
@@ -46,14 +46,20 @@ pub fn alternatives(
     now: DateTime<Utc>,
     limit: usize,
 ) -> Vec<Alternative> {
-    // The asked resource first, so that it wins where several are free.
-    let mut ordered: Vec<Agenda<'_>> = agendas.to_vec();
-    ordered.sort_by_key(|agenda| Some(agenda.resource) != asked_resource);
+    let other = same_time_elsewhere(agendas, rules, asked, asked_resource, now);
+    let another_day = same_time_another_day(agendas, rules, asked, asked_resource, now);
+    let soonest = soonest(agendas, rules, asked, asked_resource, now, limit);
+    in_turn(other, soonest, another_day, limit)
+}
 
-    let other = same_time_elsewhere(&ordered, rules, asked, asked_resource, now);
-    let mut another_day = same_time_another_day(&ordered, rules, asked, now).into_iter();
-    let mut soonest = soonest(&ordered, rules, asked, now, limit).into_iter();
-
+/// Up to `limit` offers, each start once: `other`, and then in turn one of `soonest` and one of `another_day`.
+pub(super) fn in_turn(
+    other: Option<Slot>,
+    soonest: Vec<Slot>,
+    another_day: Vec<Slot>,
+    limit: usize,
+) -> Vec<Alternative> {
+    let (mut soonest, mut another_day) = (soonest.into_iter(), another_day.into_iter());
     let mut offered: Vec<Alternative> = Vec::with_capacity(limit);
     let mut offer = |kind: Kind, slot: Option<Slot>| {
         if let Some(slot) = slot
@@ -81,21 +87,36 @@ fn same_time_elsewhere(
     now: DateTime<Utc>,
 ) -> Option<Slot> {
     let others = agendas.iter().filter(|agenda| Some(agenda.resource) != asked_resource);
-    free_at(others, rules, asked, now)
+    free_at(others, rules, asked, None, now)
 }
 
-fn same_time_another_day(agendas: &[Agenda<'_>], rules: &Rules, asked: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Slot> {
+fn same_time_another_day(
+    agendas: &[Agenda<'_>],
+    rules: &Rules,
+    asked: DateTime<Utc>,
+    preferred: Option<ResourceId>,
+    now: DateTime<Utc>,
+) -> Vec<Slot> {
     let Some(zone) = agendas.first().map(|agenda| agenda.zone) else { return Vec::new() };
     let local = utc_to_local(asked, zone);
     (1..=DAYS_AHEAD)
         .filter_map(|days| local.checked_add_days(Days::new(days)))
-        .filter_map(|local| instants_showing(local, zone).find_map(|start| free_at(agendas, rules, start, now)))
+        .filter_map(|local| {
+            instants_showing(local, zone).find_map(|start| free_at(agendas, rules, start, preferred, now))
+        })
         .collect()
 }
 
 /// The next `limit` distinct starts after `asked`, or after the notice when that is later. One more is taken, because
 /// the first may be the asked time with another resource.
-fn soonest(agendas: &[Agenda<'_>], rules: &Rules, asked: DateTime<Utc>, now: DateTime<Utc>, limit: usize) -> Vec<Slot> {
+fn soonest(
+    agendas: &[Agenda<'_>],
+    rules: &Rules,
+    asked: DateTime<Utc>,
+    preferred: Option<ResourceId>,
+    now: DateTime<Utc>,
+    limit: usize,
+) -> Vec<Slot> {
     let notice = now.checked_add_signed(rules.minimum_notice).unwrap_or(now);
     let mut from = asked.max(now).max(notice);
     let Some(end) = from.checked_add_days(Days::new(DAYS_AHEAD)) else { return Vec::new() };
@@ -103,7 +124,10 @@ fn soonest(agendas: &[Agenda<'_>], rules: &Rules, asked: DateTime<Utc>, now: Dat
     let mut found: Vec<Slot> = Vec::new();
     // Mostly the first day has enough.
     while let Some(day) = Interval::new(from, end.min(from + TimeDelta::days(1))) {
-        found.extend(slots(agendas, rules, day, now, enough, false));
+        let mut of_day = slots(agendas, rules, day, now, enough, false);
+        // Stable: the preferred one first, and else the order in line.
+        of_day.sort_by_key(|slot| (slot.interval.start(), Some(slot.resource) != preferred));
+        found.extend(of_day);
         found.dedup_by_key(|slot| slot.interval.start());
         if found.len() > limit {
             break;
@@ -118,11 +142,13 @@ fn free_at<'a>(
     agendas: impl IntoIterator<Item = &'a Agenda<'a>>,
     rules: &Rules,
     start: DateTime<Utc>,
+    preferred: Option<ResourceId>,
     now: DateTime<Utc>,
 ) -> Option<Slot> {
-    let free = agendas.into_iter().find(|agenda| check(agenda, rules, start, now).is_ok())?;
+    let able = agendas.into_iter().filter(|agenda| check(agenda, rules, start, now).is_ok());
+    let free = able.min_by_key(|agenda| (Some(agenda.resource) != preferred, agenda.rank(start)))?;
     let interval = Interval::new(start, start.checked_add_signed(rules.duration)?)?;
-    Some(Slot { interval, resource: free.resource })
+    Some(Slot { interval, resource: free.resource, besides: Besides::default() })
 }
 
 #[cfg(test)]
@@ -131,7 +157,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::availability::WeeklyHours;
+    use crate::availability::{Timetable, WeeklyHours};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -150,12 +176,14 @@ mod tests {
         let anna = Agenda {
             resource: resource(1),
             zone: Tz::UTC,
-            hours: &hours,
+            hours: Timetable::from(&hours),
             capacity: 1,
             busy: &busy,
             claims: &[],
             coverage: None,
             withheld: None,
+            capped: &[],
+            load: &[],
         };
         let ben = Agenda { resource: resource(2), busy: &[], ..anna };
         let rules = Rules::lasting(TimeDelta::minutes(30));
@@ -183,12 +211,14 @@ mod tests {
         let agenda = Agenda {
             resource: resource(1),
             zone: Tz::Europe__Berlin,
-            hours: &hours,
+            hours: Timetable::from(&hours),
             capacity: 1,
             busy: &[],
             claims: &claims,
             coverage: None,
             withheld: None,
+            capped: &[],
+            load: &[],
         };
         let rules = Rules::lasting(TimeDelta::minutes(30));
         let offered = alternatives(&[agenda], &rules, asked, None, asked, 6);

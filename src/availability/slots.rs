@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 
-use super::{Agenda, Rules, agenda::free_starts, hours::Opening};
+use super::{Agenda, Besides, Rules, agenda::free_starts, timetable::Opening};
 use crate::domain::{
     Interval, ResourceId,
     zone::{instants_showing, utc_to_local},
@@ -16,11 +16,14 @@ use crate::domain::{
 pub struct Slot {
     /// From when to when, without buffers.
     pub interval: Interval,
-    /// With whom.
+    /// With whom; the lead, where several are needed.
     pub resource: ResourceId,
+    /// What else is taken then.
+    pub besides: Besides,
 }
 
-/// The slots that start within `range`: at most `limit`, sorted by start, then in the order of `agendas`.
+/// The slots that start within `range`: at most `limit`, sorted by start, then by [`Agenda::rank`]: first whom a booking of
+/// that time gets that names nobody.
 ///
 /// Starts lie on the wall clock, `slot_step` apart from when an opening begins; local times that do not exist are not
 /// offered, and both of a repeated one are. The soonest are given, or, when `diverse`, the soonest of each morning,
@@ -40,8 +43,12 @@ pub fn slots(
         of_one(agenda, rules, range, now, if diverse { usize::MAX } else { limit }, &mut found);
         debug_assert!(found[already..].is_sorted());
     }
-    // Stable, so that one start keeps the order of the agendas.
-    found.sort_by_key(|slot| slot.interval.start());
+    let agendas_by_id: HashMap<ResourceId, &Agenda<'_>> =
+        agendas.iter().map(|agenda| (agenda.resource, agenda)).collect();
+    found.sort_by_cached_key(|slot| {
+        let start = slot.interval.start();
+        (start, agendas_by_id.get(&slot.resource).map(|agenda| agenda.rank(start)))
+    });
     if diverse {
         found = spread(found, agendas.first().map_or(Tz::UTC, |agenda| agenda.zone), limit);
     }
@@ -72,15 +79,29 @@ fn of_one(
             while free.next_if(|(_, last)| last < start).is_some() {}
             let Some((first, _)) = free.peek() else { return };
             if first <= start
+                && !agenda.is_capped(*start)
                 && let Some(interval) = Interval::new(*start, *start + rules.duration)
             {
-                found.push(Slot { interval, resource: agenda.resource });
+                found.push(Slot { interval, resource: agenda.resource, besides: Besides::default() });
                 if found.len() >= enough {
                     return;
                 }
             }
         }
     }
+}
+
+/// All starts of one resource within `range` that are accepted, whether on its grid or not: sorted, separate, both ends
+/// included. `None` when nothing is known of it.
+pub(super) fn free_starts_of(
+    agenda: &Agenda<'_>,
+    rules: &Rules,
+    range: Interval,
+    now: DateTime<Utc>,
+) -> Option<Vec<(DateTime<Utc>, DateTime<Utc>)>> {
+    let reach = range.widen(TimeDelta::zero(), rules.duration)?;
+    let openings: Vec<Opening> = agenda.hours.openings_near(reach, agenda.zone).collect();
+    free_starts(agenda, rules, &openings, range, now)
 }
 
 /// The starts of one opening that lie in `range`, in order.
@@ -110,7 +131,7 @@ fn grid(opening: Opening, zone: Tz, step: TimeDelta, range: Interval, starts: &m
 }
 
 /// Up to `limit` of the sorted `slots`, taken in turn from each part of each day, one for each start, sorted.
-fn spread(slots: Vec<Slot>, zone: Tz, limit: usize) -> Vec<Slot> {
+pub(super) fn spread(slots: Vec<Slot>, zone: Tz, limit: usize) -> Vec<Slot> {
     let mut turns: HashMap<(i32, u32), usize> = HashMap::new();
     let mut ranked: Vec<(usize, Slot)> = Vec::with_capacity(slots.len());
     for slot in slots {
@@ -136,7 +157,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::availability::WeeklyHours;
+    use crate::availability::{Timetable, WeeklyHours};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -152,7 +173,18 @@ mod tests {
 
     fn agenda(hours: &WeeklyHours, zone: Tz) -> Agenda<'_> {
         let resource = ResourceId::new(Uuid::from_u128(1));
-        Agenda { resource, zone, hours, capacity: 1, busy: &[], claims: &[], coverage: None, withheld: None }
+        Agenda {
+            resource,
+            zone,
+            hours: Timetable::from(hours),
+            capacity: 1,
+            busy: &[],
+            claims: &[],
+            coverage: None,
+            withheld: None,
+            capped: &[],
+            load: &[],
+        }
     }
 
     fn starts(agenda: Agenda<'_>, rules: &Rules, range: Interval) -> Vec<String> {

@@ -7,10 +7,11 @@ use futures_util::future::BoxFuture;
 use super::{
     BookingError, Desk,
     freshness::{Standing, Terms},
-    office::{Diary, Office, Wish, around, find_alternatives, judge},
+    office::{Diary, Office, Wish, around, find_alternatives},
+    together::judge_together,
 };
 use crate::{
-    availability::{Alternative, Course, Purpose, Reason, Rules, Slot, Voice, slots},
+    availability::{Alternative, Besides, Course, Purpose, Reason, Rules, Slot, Voice, slots_together},
     domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{self, Tx, calendars::Calendar},
 };
@@ -24,7 +25,8 @@ pub struct Answer {
     pub reason: Option<Reason>,
     /// The time that was asked about.
     pub interval: Interval,
-    /// Who could do it then.
+    /// Who could do it then: first whom a booking gets that names nobody; where several are needed, who would be taken, the
+    /// lead first.
     pub resources: Vec<ResourceId>,
     /// What else could be offered.
     pub alternatives: Vec<Alternative>,
@@ -154,7 +156,11 @@ impl Desk {
         });
         let answer = asked.await?;
         // A yes is an offer, of whoever comes first.
-        let free = answer.resources.first().map(|resource| Slot { interval: answer.interval, resource: *resource });
+        let free = answer.resources.first().map(|resource| Slot {
+            interval: answer.interval,
+            resource: *resource,
+            besides: Besides::default(),
+        });
         self.note_offers(business, call_id.as_deref(), answer.service, free);
         self.note_alternatives(business, call_id.as_deref(), answer.service, &answer.alternatives);
         Ok(answer)
@@ -226,19 +232,23 @@ async fn is_free(
     let (now, office) = (tx.now(), Office::read(tx, business).await?);
     let order = office.order(wish)?;
     let window = around(start, &order.rules)?;
-    let behind = office.behind(&order.candidates, terms, now);
+    let everybody = order.everybody();
+    let behind = office.behind(&everybody, terms, now);
     if !behind.is_empty() {
         return Ok(Attempt::Behind(behind));
     }
     let mine = own_holds(tx, business, wish).await?;
-    let diary = Diary::read(tx, business, &order.candidates, window, &mine).await?;
-    let verdict = judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now);
+    let mut diary = Diary::read(tx, business, &everybody, window, &mine).await?;
+    diary.count(tx, &office, &order, window, &mine).await?;
+    diary.weigh(tx, &office, &everybody, window).await?;
+    let able = judge_together(&office.agendas_together(&order, &diary, terms, now), &order, start, now);
+    let verdict = able.map(|able| office.told(&order, able, terms, now));
     let alternatives = match &verdict {
         Ok(_) => Vec::new(),
         Err(_) => find_alternatives(tx, &office, &order, start, &mine, terms).await?,
     };
     // A yes rests on the calendars of those who can do it; anything else on all that were asked.
-    let matter = verdict.as_ref().unwrap_or(&order.candidates);
+    let matter = verdict.as_ref().unwrap_or(&everybody);
     let end = start + order.rules.duration;
     let empty = || BookingError::Invalid { field: "end", detail: "it must be after `start`".to_owned() };
     Ok(Attempt::Answered(Answer {
@@ -266,20 +276,23 @@ async fn free_slots(
 ) -> Result<Attempt<SlotsAnswer>, BookingError> {
     let (now, office) = (tx.now(), Office::read(tx, business).await?);
     let order = office.order(&asked.wish)?;
-    let behind = office.behind(&order.candidates, terms, now);
+    let everybody = order.everybody();
+    let behind = office.behind(&everybody, terms, now);
     if !behind.is_empty() {
         return Ok(Attempt::Behind(behind));
     }
     let rules = order.rules;
-    let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after);
+    let window = asked.range.widen(rules.buffer_before, rules.duration + rules.buffer_after).unwrap_or(asked.range);
     let mine = own_holds(tx, business, &asked.wish).await?;
-    let diary = Diary::read(tx, business, &order.candidates, window.unwrap_or(asked.range), &mine).await?;
-    let agendas = office.agendas(&order.candidates, &diary, terms, now);
+    let mut diary = Diary::read(tx, business, &everybody, window, &mine).await?;
+    diary.count(tx, &office, &order, asked.range, &mine).await?;
+    diary.weigh(tx, &office, &everybody, asked.range).await?;
+    let groups = office.agendas_together(&order, &diary, terms, now);
     let needed = bookable(asked.range, &rules, now);
     Ok(Attempt::Answered(SlotsAnswer {
-        slots: slots(&agendas, &rules, asked.range, now, asked.limit, asked.diverse),
-        gaps: gaps(&office, &order.candidates, needed, terms, now),
-        standing: Standing::of(office.blocking(&order.candidates), now, terms.fresh_for),
+        slots: slots_together(&groups, &rules, asked.range, now, asked.limit, asked.diverse),
+        gaps: gaps(&office, &everybody, needed, terms, now),
+        standing: Standing::of(office.blocking(&everybody), now, terms.fresh_for),
         service: order.service,
         voice: office.voice(order.named),
         now,

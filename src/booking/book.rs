@@ -5,22 +5,29 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BookingError, Desk, Key, Refusal, Reply,
+    BookingError, Desk, Key, Reply,
     change::{Change, new_order},
-    freshness::{Freshness, Standing, Terms},
-    hold::{holds_of, is_for, is_live, release},
-    office::{Diary, Office, Order, What, Wish, around, find_alternatives, judge},
+    freshness::{Freshness, Terms},
+    hold::{held_for, holds_of, is_live, release},
+    office::{Office, Order, What, Wish},
     remember::{keep, recall},
+    together::{self, Own, resources_of},
 };
 use crate::{
-    availability::{Course, Purpose, Reason, Voice},
-    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, event_id},
+    availability::{Course, Purpose, Rules, Voice, day_of},
+    domain::{
+        BookingId, BusinessId, Interval, ResourceId,
+        booking::State,
+        event_id,
+        guests::{self, Known},
+    },
     store::{
         self, Lane, Tx,
         accounts::AccountStatus,
         bookings::{Booking, CalendarSync, Customer, EventLink},
         calendars::Calendar,
         claims::{Source, Step},
+        conflicts::Conflict,
     },
 };
 
@@ -67,8 +74,12 @@ pub struct Booked {
     pub booking: Booking,
     /// Every resource that it claims.
     pub resources: Vec<ResourceId>,
+    /// What it is in conflict with now.
+    pub conflicts: Vec<Conflict>,
     /// How to tell its time.
     pub voice: Voice,
+    /// How it stands with the customer's invitation to the event: `pending`, `sent`, or `refused` by Google.
+    pub invitation: Option<&'static str>,
     /// What the receptionist should know.
     pub warning: Option<&'static str>,
     /// The instant of the answer.
@@ -104,9 +115,9 @@ impl Desk {
             Asked::Time { wish, .. } => (Some(wish.clone()), None),
             Asked::Hold { id, .. } => (None, Some(*id)),
         };
-        let candidates = move |office: &Office, hold: Option<&Booking>| match (asked, hold) {
-            (Some(wish), _) => office.order(&wish).map(|order| order.candidates),
-            (None, hold) => Ok(hold.map(|hold| hold.resource).into_iter().collect()),
+        let candidates = move |office: &Office, _: Option<&Booking>, held: &[ResourceId]| match asked {
+            Some(wish) => office.order(&wish).map(|order| order.everybody()),
+            None => Ok(held.to_vec()),
         };
         let terms = self.look_before_booking(business, hold, candidates).await?;
         let call_id = new.call_id.clone();
@@ -164,14 +175,18 @@ impl Desk {
                 }
                 let office = Office::read(tx, business).await?;
                 let understood = understand(tx, &office, &new).await?;
-                let except: Vec<BookingId> = understood.mine.iter().map(|hold| hold.id).collect();
-                let resource = settle(tx, &office, &understood.order, understood.start, &except, &terms).await?;
-                let booking = write(tx, &office, understood, resource, &new).await?;
+                let (order, start) = (&understood.order, understood.start);
+                let bookings = understood.mine.iter().map(|hold| hold.id).collect();
+                let own = Own { bookings, preferred: understood.preferred.clone() };
+                let taken = together::settle(tx, &office, order, start, &own, &terms).await?;
+                let booking = write(tx, &office, understood, &taken, &new).await?;
                 let booked = Booked {
-                    resources: vec![resource],
-                    voice: office.voice(Some(resource)),
-                    warning: warning(&office, resource, Some(&terms), tx.now()),
+                    conflicts: Vec::new(),
+                    invitation: invitation(&office, &booking, None),
+                    voice: office.voice(Some(booking.resource)),
+                    warning: warning(&office, &taken, Some(&terms), tx.now()),
                     now: tx.now(),
+                    resources: taken,
                     booking,
                 };
                 let reply = Reply { status: CREATED, body: render(&booked), replayed: false };
@@ -185,12 +200,14 @@ impl Desk {
 
 impl Desk {
     /// Looks at Google before a booking where the business wants that, and gives the terms to book on. `candidates` are
-    /// those whom it may concern; `moved` is the booking that is moved.
+    /// those whom it may concern; `moved` is the booking that is moved, which is told to it with all that it claims.
     pub(super) async fn look_before_booking(
         &self,
         business: BusinessId,
         moved: Option<BookingId>,
-        candidates: impl FnOnce(&Office, Option<&Booking>) -> Result<Vec<ResourceId>, BookingError> + Send + 'static,
+        candidates: impl FnOnce(&Office, Option<&Booking>, &[ResourceId]) -> Result<Vec<ResourceId>, BookingError>
+        + Send
+        + 'static,
     ) -> Result<Terms, BookingError> {
         let deadline = self.deadline();
         let terms = Terms {
@@ -206,7 +223,11 @@ impl Desk {
                     Some(id) => tx.booking(business, id).await?,
                     None => None,
                 };
-                let candidates = candidates(&office, booking.as_ref())?;
+                let claimed = match moved {
+                    Some(id) => tx.claimed_resources(business, id).await?,
+                    None => Vec::new(),
+                };
+                let candidates = candidates(&office, booking.as_ref(), &claimed)?;
                 Ok(office.behind(&candidates, &terms, tx.now()))
             })
         });
@@ -224,16 +245,17 @@ const TO_RECONNECT: &str =
     "The owner has to connect Google Calendar again. The booking stands and is written to the calendar then.";
 
 /// What the receptionist should know about a booking that stands all the same: by how the mirror stands, when it was
-/// relied on, and by whether the event can be written.
+/// relied on, and by whether the event can be written. The first of `resources` leads.
 pub(super) fn warning(
     office: &Office,
-    resource: ResourceId,
+    resources: &[ResourceId],
     relied: Option<&Terms>,
     now: DateTime<Utc>,
 ) -> Option<&'static str> {
-    let target = office.target(resource);
+    let target = resources.first().and_then(|lead| office.target(*lead));
     let unwritable = |target: &Calendar| target.mirror.account_status != AccountStatus::Connected;
-    let course = relied.map(|terms| office.course(resource, terms, now));
+    let courses = |terms| resources.iter().map(move |resource| office.course(*resource, terms, now));
+    let course = relied.and_then(|terms| courses(terms).find(|(_, course)| *course == Course::Warn));
     match course {
         _ if target.is_some_and(unwritable) => Some(TO_RECONNECT),
         Some((standing, Course::Warn)) if standing.freshness == Freshness::Unknown => Some(UNREAD),
@@ -242,60 +264,16 @@ pub(super) fn warning(
     }
 }
 
-/// Chooses who does it and locks them, so that what was checked stays true until the transaction ends.
-///
-/// Candidates are looked at without a lock first, and locked in the order of their ids, each then checked again. Those
-/// whose mirror is not behind come before those who need a warning.
-pub(super) async fn settle(
-    tx: &mut Tx,
-    office: &Office,
-    order: &Order,
-    start: DateTime<Utc>,
-    except: &[BookingId],
-    terms: &Terms,
-) -> Result<ResourceId, BookingError> {
-    let (business, now) = (office.business.id, tx.now());
-    let window = around(start, &order.rules)?;
-    let diary = Diary::read(tx, business, &order.candidates, window, except).await?;
-    let mut reason = match judge(&office.agendas(&order.candidates, &diary, terms, now), &order.rules, start, now) {
-        Err(reason) => reason,
-        Ok(mut able) => {
-            let is_sure = |id: &ResourceId| office.course(*id, terms, now).1 == Course::Answer;
-            if able.iter().any(is_sure) {
-                able.retain(is_sure);
-            }
-            able.sort_unstable();
-            let mut last = Reason::Busy;
-            for resource in able {
-                tx.lock_resources(business, &[resource]).await?;
-                tx.expire_claims(business, resource, now).await?;
-                // In statements of its own, after the lock: the snapshot of the lock's statement may be older.
-                let diary = Diary::read(tx, business, &[resource], window, except).await?;
-                match judge(&office.agendas(&[resource], &diary, terms, now), &order.rules, start, now) {
-                    Ok(_) => return Ok(resource),
-                    Err(reason) => last = reason,
-                }
-            }
-            last
-        }
-    };
-    if reason == Reason::Closed && order.candidates.is_empty() {
-        reason = Reason::Busy;
-    }
-    let alternatives = find_alternatives(tx, office, order, start, except, terms).await?;
-    let standing = Standing::of(office.blocking(&order.candidates), now, terms.fresh_for);
-    let (service, voice) = (order.service, office.voice(order.named));
-    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, service, standing, voice, now })))
-}
-
 /// A request in this business's terms.
 struct Understood {
     order: Order,
     start: DateTime<Utc>,
     /// What becomes the booking: it is among `mine`.
     hold: Option<BookingId>,
-    /// The live holds, locked, that do not stand in the way.
+    /// The holds, locked, that do not stand in the way.
     mine: Vec<Booking>,
+    /// Whom to take again where they can be had.
+    preferred: Vec<ResourceId>,
 }
 
 async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Understood, BookingError> {
@@ -304,14 +282,16 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
         Asked::Time { wish, start } => {
             let mut order = office.order(wish)?;
             let mine = holds_of(tx, business, new.call_id.as_deref()).await?;
-            let hold = mine.iter().find(|hold| is_for(hold, &order, *start));
-            if let Some(hold) = hold {
-                order.candidates = vec![hold.resource];
+            let hold = held_for(tx, office, &mine, &order, *start).await?;
+            if let Some((_, held)) = &hold {
+                order.take_only(held);
+                order.rules = promised(order.rules);
             }
-            Ok(Understood { order, start: *start, hold: hold.map(|hold| hold.id), mine })
+            let hold = hold.map(|(hold, _)| hold.id);
+            Ok(Understood { order, start: *start, hold, mine, preferred: Vec::new() })
         }
         Asked::Hold { id, start, what, resource } => {
-            let mut hold = tx.lock_booking(business, *id).await?.ok_or(BookingError::Unknown("hold"))?;
+            let hold = tx.lock_booking(business, *id).await?.ok_or(BookingError::Unknown("hold"))?;
             let differs = |field| {
                 let detail = "it differs from what is held: swap the hold first, or leave this out".to_owned();
                 Err(BookingError::Invalid { field, detail })
@@ -319,7 +299,8 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
             if new.call_id.is_some() && new.call_id != hold.call_id {
                 return differs("call_id");
             }
-            let order = new_order(office, &hold, &Change::default())?;
+            let mut order = new_order(office, &hold, &Change::default())?;
+            let claimed = resources_of(tx, office, &hold).await?;
             if start.is_some_and(|start| start != hold.interval.start()) {
                 return differs("start");
             }
@@ -331,42 +312,74 @@ async fn understand(tx: &mut Tx, office: &Office, new: &NewBooking) -> Result<Un
                 }
             }
             if let Some(text) = resource
-                && office.resource(text)? != hold.resource
+                && !claimed.contains(&office.resource(text)?)
             {
                 return differs("resource");
             }
             let start = hold.interval.start();
-            if is_live(&hold, tx.now()) {
-                return Ok(Understood { order, start, hold: Some(hold.id), mine: vec![hold] });
+            // A booking is no hold any more.
+            hold.state.release(tx.now())?;
+            let live = is_live(&hold, tx.now());
+            if live {
+                order.take_only(&claimed);
+                order.rules = promised(order.rules);
             }
-            // It ran out or was given back: the slot may still be free, and then the booking is one of its own.
-            release(tx, &mut hold).await?;
-            Ok(Understood { order, start, hold: None, mine: Vec::new() })
+            // When it ran out or was given back, the slot may still be free, and then the booking is one of its own.
+            Ok(Understood { order, start, hold: live.then_some(hold.id), mine: vec![hold], preferred: claimed })
         }
     }
+}
+
+/// The rules for what a hold has reserved: the notice was kept when it was taken, and runs short while the caller speaks.
+const fn promised(rules: Rules) -> Rules {
+    Rules { minimum_notice: TimeDelta::zero(), ..rules }
+}
+
+/// How many of its own holds of the day the call gives up with a booking at `start`, so that the service stays within its
+/// daily cap: they were not counted against the booking.
+async fn over_cap(
+    tx: &mut Tx,
+    office: &Office,
+    order: &Order,
+    day: Interval,
+    hold: bool,
+) -> Result<usize, BookingError> {
+    let (Some(service), Some(cap)) = (order.service, order.rules.daily_cap) else { return Ok(0) };
+    let begun = tx.starts_of_service(office.business.id, service, day).await?.len() + usize::from(!hold);
+    Ok(begun.saturating_sub(usize::try_from(cap).unwrap_or(usize::MAX)))
 }
 
 async fn write(
     tx: &mut Tx,
     office: &Office,
     understood: Understood,
-    resource: ResourceId,
+    taken: &[ResourceId],
     new: &NewBooking,
 ) -> Result<Booking, BookingError> {
-    let Understood { order, start, hold, mine } = understood;
+    let Understood { order, start, hold, mine, .. } = understood;
     let (business, now) = (office.business.id, tx.now());
     let interval = time(start, order.rules.duration)?;
     let claim = crate::domain::booking::claim(interval, order.rules.buffer_before, order.rules.buffer_after);
+    let day = day_of(start, office.business.time_zone).unwrap_or(interval);
+    let mut over = if mine.is_empty() { 0 } else { over_cap(tx, office, &order, day, hold.is_some()).await? };
     let mut confirmed = None;
     for mut held in mine {
+        let of_day = held.service == order.service && day.contains(held.interval.start());
         if Some(held.id) == hold {
             confirmed = Some(held);
-        } else if held.resource == resource
-            && crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
+        } else if is_live(&held, now) {
+            let meets = crate::domain::booking::claim(held.interval, held.buffer_before, held.buffer_after)
                 .zip(claim)
-                .is_some_and(|(held, claim)| held.overlaps(claim))
-        {
-            // The call takes another time over what it held: one of both can stay.
+                .is_some_and(|(held, claim)| held.overlaps(claim));
+            let in_the_way =
+                meets && tx.claimed_resources(business, held.id).await?.iter().any(|one| taken.contains(one));
+            if in_the_way || (over > 0 && of_day) {
+                // The call takes another time over what it held, or on a day that has no room for both: one can stay.
+                release(tx, &mut held).await?;
+                over = over.saturating_sub(usize::from(of_day));
+            }
+        } else if matches!(held.state, State::Held { .. }) {
+            // It ran out, and nobody has marked it yet.
             release(tx, &mut held).await?;
         }
     }
@@ -374,6 +387,7 @@ async fn write(
         confirm(tx, office, hold, new).await?
     } else {
         let id = BookingId::new(tx.chance().uuid(now));
+        let resource = *taken.first().ok_or(BookingError::Unknown("resource"))?;
         let link = link(office, resource, id, 0);
         let booking = Booking {
             business,
@@ -394,7 +408,7 @@ async fn write(
             updated_at: now,
         };
         tx.insert_booking(&booking).await?;
-        tx.insert_claim(&booking, resource, exclusive(office, resource), false).await?;
+        together::claim(tx, office, &booking, taken).await?;
         tx.record_step(&booking, Step::Created, Source::Receptionist).await?;
         booking
     };
@@ -432,6 +446,19 @@ pub(super) fn time(start: DateTime<Utc>, duration: TimeDelta) -> Result<Interval
 /// Whether a resource holds one booking at a time, so that the constraint watches over it.
 pub(super) fn exclusive(office: &Office, resource: ResourceId) -> bool {
     office.resources.iter().any(|known| known.id == resource && known.capacity == 1)
+}
+
+/// How it stands with the customer's invitation, by whom slotd is known to have added to the event.
+pub(super) fn invitation(office: &Office, booking: &Booking, known: Option<&Known>) -> Option<&'static str> {
+    let email = booking.customer.as_ref().and_then(|customer| customer.email.as_ref())?;
+    let about_them = |known: &&Known| known.emails.first().is_some_and(|first| first.is_same(email));
+    match known.filter(about_them).map(|known| known.state) {
+        Some(guests::State::Invited) => Some("sent"),
+        Some(guests::State::Refused) => Some("refused"),
+        Some(guests::State::Asked) => Some("pending"),
+        None if booking.calendar_sync == CalendarSync::Pending => office.business.invite_customers.then_some("pending"),
+        None => None,
+    }
 }
 
 /// Where the event of a booking will be.

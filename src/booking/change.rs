@@ -7,20 +7,22 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Booked, BookingError, Desk, Key, Reply,
-    book::{Render, exclusive, settle, time, warning},
+    book::{Render, invitation, time, warning},
+    customer::CustomerChange,
     freshness::Terms,
     office::{Office, Order, What, Wish},
     remember::{keep, recall},
+    together::{Own, claim, resources_of, settle},
 };
 use crate::{
     availability::Rules,
     domain::{
-        BookingId, BusinessId,
+        BookingId, BusinessId, ResourceId,
         booking::{Party, State},
     },
     store::{
         self, Lane, Tx,
-        bookings::{Booking, CalendarSync, Customer, Filter},
+        bookings::{Booking, CalendarSync, Filter},
         cancellations::Gone,
         claims::{HistoryStep, Source, Step},
     },
@@ -36,9 +38,9 @@ pub struct Change {
     /// Another resource, by id or name.
     pub resource: Option<String>,
     /// Other details of the customer.
-    pub customer: Option<Customer>,
-    /// Another reference of the receptionist's.
-    pub reference: Option<String>,
+    pub customer: Option<CustomerChange>,
+    /// Another reference of the receptionist's; `Some(None)` takes it away.
+    pub reference: Option<Option<String>>,
 }
 
 impl Change {
@@ -68,9 +70,9 @@ impl Desk {
             }
             let moved = change.clone();
             // What cannot be moved at all is told by the transaction.
-            let candidates = move |office: &Office, booking: Option<&Booking>| match booking {
+            let candidates = move |office: &Office, booking: Option<&Booking>, _: &[ResourceId]| match booking {
                 Some(booking) if matches!(booking.state, State::Confirmed { .. }) => {
-                    new_order(office, booking, &moved).map(|order| order.candidates)
+                    new_order(office, booking, &moved).map(|order| order.everybody())
                 }
                 _ => Ok(Vec::new()),
             };
@@ -94,11 +96,11 @@ impl Desk {
                 if let Some(terms) = &terms {
                     reschedule(tx, &office, &mut booking, &change, terms).await?;
                 }
-                if let Some(customer) = change.customer {
-                    booking.customer = Some(customer);
+                if let (Some(change), Some(customer)) = (change.customer, &mut booking.customer) {
+                    change.apply(customer);
                 }
                 if let Some(reference) = change.reference {
-                    booking.reference = Some(reference);
+                    booking.reference = reference;
                 }
                 let step = if terms.is_some() { Step::Rescheduled } else { Step::Edited };
                 save(tx, &mut booking, step).await?;
@@ -130,6 +132,7 @@ impl Desk {
                 if state != booking.state {
                     booking.state = state;
                     tx.end_claims(&booking).await?;
+                    tx.end_conflicts(&booking, false).await?;
                     save(tx, &mut booking, Step::Cancelled).await?;
                 }
                 answer(tx, &office, booking, None, key.as_ref(), &render).await
@@ -192,7 +195,7 @@ impl Desk {
     }
 }
 
-/// Finds the new time under the lock and moves the claim there, in one transaction with everything else.
+/// Finds the new time under the locks and moves the claims there, in one transaction with everything else.
 async fn reschedule(
     tx: &mut Tx,
     office: &Office,
@@ -202,7 +205,9 @@ async fn reschedule(
 ) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
     let order = new_order(office, booking, change)?;
-    let resource = settle(tx, office, &order, start, &[booking.id], terms).await?;
+    let own = Own::moving(tx, office, booking).await?;
+    let taken = settle(tx, office, &order, start, &own, terms).await?;
+    let resource = *taken.first().ok_or(BookingError::Unknown("resource"))?;
     booking.interval = time(start, order.rules.duration)?;
     booking.service = order.service;
     (booking.buffer_before, booking.buffer_after) = (order.rules.buffer_before, order.rules.buffer_after);
@@ -211,7 +216,8 @@ async fn reschedule(
         move_event(tx, office, booking).await?;
     }
     tx.delete_claims(booking).await?;
-    tx.insert_claim(booking, resource, exclusive(office, resource), false).await?;
+    claim(tx, office, booking, &taken).await?;
+    tx.end_conflicts(booking, true).await?;
     Ok(())
 }
 
@@ -242,9 +248,10 @@ pub(super) fn new_order(office: &Office, booking: &Booking, change: &Change) -> 
         (None, Some(service)) => What::Service(service.to_string()),
         (None, None) => What::Lasting(booking.interval.duration()),
     };
-    // Who does it stays the same unless somebody else is named.
+    // Who does it, or leads, stays the same unless somebody else is named.
     let resource = change.resource.clone().unwrap_or_else(|| booking.resource.to_string());
     let mut order = office.order(&Wish { what, resource: Some(resource), call_id: None })?;
+    order.keep_lead(booking.resource);
     if change.what.is_none() && booking.service.is_some() && booking.interval.duration() != order.rules.duration {
         // The owner made it longer or shorter: that stays.
         order.rules = Rules { duration: booking.interval.duration(), ..order.rules };
@@ -275,7 +282,8 @@ async fn answer(
     key: Option<&Key>,
     render: &Render,
 ) -> Result<Reply, BookingError> {
-    let warning = warning(office, booking.resource, relied, tx.now());
+    let resources = resources_of(tx, office, &booking).await?;
+    let warning = warning(office, &resources, relied, tx.now());
     let business = booking.business;
     let booked = told(tx, office, booking, warning).await?;
     let reply = Reply { status: OK, body: render(&booked), replayed: false };
@@ -283,14 +291,20 @@ async fn answer(
     Ok(reply)
 }
 
-async fn told(
+pub(super) async fn told(
     tx: &mut Tx,
     office: &Office,
     booking: Booking,
     warning: Option<&'static str>,
 ) -> Result<Booked, BookingError> {
+    let known = match &booking.link {
+        Some(link) => tx.event_guest(booking.business, &link.event_id).await?,
+        None => None,
+    };
     Ok(Booked {
-        resources: tx.claimed_resources(booking.business, booking.id).await?,
+        invitation: invitation(office, &booking, known.as_ref()),
+        resources: resources_of(tx, office, &booking).await?,
+        conflicts: tx.open_conflicts(booking.business, booking.id).await?,
         voice: office.voice(Some(booking.resource)),
         warning,
         now: tx.now(),

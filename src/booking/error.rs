@@ -52,6 +52,12 @@ pub enum BookingError {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// Too many searches found nothing.
+    #[error("too many searches found nothing")]
+    TooManyTries {
+        /// When one may be tried again.
+        retry_after: std::time::Duration,
+    },
     /// A fault on our side.
     #[error(transparent)]
     Store(#[from] store::Error),

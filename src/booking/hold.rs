@@ -9,11 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Booked, BookingError, Desk, Key, Reply,
-    book::{CREATED, Render, exclusive, settle, time, warning},
+    book::{CREATED, Render, time, warning},
     change::{Change, OK, new_order},
     freshness::Terms,
     office::{Office, Order, Wish},
     remember::{keep, recall},
+    together::{Own, claim, resources_of, settle},
 };
 use crate::{
     domain::{BookingId, BusinessId, ResourceId, booking, booking::State},
@@ -70,7 +71,9 @@ impl Desk {
             return Ok(reply);
         }
         let wish = new.wish.clone();
-        let candidates = move |office: &Office, _: Option<&Booking>| office.order(&wish).map(|order| order.candidates);
+        let candidates = move |office: &Office, _: Option<&Booking>, _: &[ResourceId]| {
+            office.order(&wish).map(|order| order.everybody())
+        };
         let terms = self.look_before_booking(business, None, candidates).await?;
         let call_id = new.call_id.clone();
         let outcome = self.retry_and_wake(move |tx| {
@@ -80,11 +83,11 @@ impl Desk {
                     return Ok(reply);
                 }
                 let office = Office::read(tx, business).await?;
-                let (status, hold, resource) = take(tx, &office, &new, &terms).await?;
+                let (status, hold, taken) = take(tx, &office, &new, &terms).await?;
                 tx.touch_call(business, &new.call_id, None).await?;
                 // When the hold is over, the call may still want the slot.
                 tx.remember_offers(business, &new.call_id, &[slot_of(&hold)]).await?;
-                let booked = held(&office, hold, resource, &terms, tx.now());
+                let booked = held(&office, hold, taken, &terms, tx.now());
                 let reply = Reply { status, body: render(&booked), replayed: false };
                 keep(tx, business, key.as_ref(), &reply).await?;
                 Ok(reply)
@@ -116,8 +119,8 @@ impl Desk {
             return Ok(reply);
         }
         let moved = change.slot.clone();
-        let candidates = move |office: &Office, hold: Option<&Booking>| match hold {
-            Some(hold) if moved.moves() => new_order(office, hold, &moved).map(|order| order.candidates),
+        let candidates = move |office: &Office, hold: Option<&Booking>, _: &[ResourceId]| match hold {
+            Some(hold) if moved.moves() => new_order(office, hold, &moved).map(|order| order.everybody()),
             _ => Ok(Vec::new()),
         };
         let terms = self.look_before_booking(business, Some(id), candidates).await?;
@@ -134,18 +137,19 @@ impl Desk {
                 let until = change.ttl.map_or(until, |ttl| extended(&hold, tx.now(), ttl));
                 hold.state = State::Held { until };
                 hold.updated_at = tx.now();
-                if change.slot.moves() {
-                    swap(tx, &office, &mut hold, &change.slot, &terms).await?;
+                let taken = if change.slot.moves() {
+                    let taken = swap(tx, &office, &mut hold, &change.slot, &terms).await?;
                     tx.update_booking(&hold).await?;
                     tx.record_step(&hold, Step::Rescheduled, Source::Receptionist).await?;
                     if let Some(call_id) = &hold.call_id {
                         tx.remember_offers(business, call_id, &[slot_of(&hold)]).await?;
                     }
+                    taken
                 } else {
                     extend(tx, &hold, until).await?;
-                }
-                let resource = hold.resource;
-                let booked = held(&office, hold, resource, &terms, tx.now());
+                    resources_of(tx, &office, &hold).await?
+                };
+                let booked = held(&office, hold, taken, &terms, tx.now());
                 let reply = Reply { status: OK, body: render(&booked), replayed: false };
                 keep(tx, business, key.as_ref(), &reply).await?;
                 Ok(reply)
@@ -174,12 +178,16 @@ impl Desk {
         let work = store::work::<(), BookingError, _>(move |tx| {
             Box::pin(async move {
                 tx.business(business).await?.ok_or(BookingError::Unknown("business"))?;
+                let mut holds = Vec::new();
                 for id in tx.holds_of_call(business, &call_id).await? {
-                    if let Some(mut hold) = tx.lock_booking(business, id).await?
-                        && matches!(hold.state, State::Held { .. })
-                    {
-                        release(tx, &mut hold).await?;
-                    }
+                    let hold = tx.lock_booking(business, id).await?;
+                    holds.extend(hold.filter(|hold| matches!(hold.state, State::Held { .. })));
+                }
+                // Those of all at once, in the order of their ids, and after all bookings.
+                let ids: Vec<BookingId> = holds.iter().map(|hold| hold.id).collect();
+                tx.lock_claimed(business, &ids).await?;
+                for mut hold in holds {
+                    release(tx, &mut hold).await?;
                 }
                 Ok(tx.hang_up(business, &call_id).await?)
             })
@@ -213,6 +221,7 @@ impl Desk {
                         booking.updated_at = now;
                         tx.update_booking(&booking).await?;
                         tx.record_step(&booking, Step::Completed, Source::Slotd).await?;
+                        tx.end_conflicts(&booking, false).await?;
                     }
                     Ok(())
                 })
@@ -285,12 +294,24 @@ pub(super) async fn holds_of(
     Ok(holds)
 }
 
-/// Whether `hold` is what `order` wants at `start`.
-pub(super) fn is_for(hold: &Booking, order: &Order, start: DateTime<Utc>) -> bool {
-    hold.interval.start() == start
-        && hold.interval.duration() == order.rules.duration
-        && hold.service == order.service
-        && order.candidates.contains(&hold.resource)
+/// The one of `holds` that is what `order` wants at `start`, with all that it claims, the lead first.
+pub(super) async fn held_for(
+    tx: &mut Tx,
+    office: &Office,
+    holds: &[Booking],
+    order: &Order,
+    start: DateTime<Utc>,
+) -> Result<Option<(Booking, Vec<ResourceId>)>, BookingError> {
+    for hold in holds {
+        let is_then = hold.interval.start() == start && hold.interval.duration() == order.rules.duration;
+        if is_then && hold.service == order.service {
+            let held = resources_of(tx, office, hold).await?;
+            if order.is_met_by(&held) {
+                return Ok(Some((hold.clone(), held)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 async fn take(
@@ -298,22 +319,22 @@ async fn take(
     office: &Office,
     new: &NewHold,
     terms: &Terms,
-) -> Result<(u16, Booking, ResourceId), BookingError> {
+) -> Result<(u16, Booking, Vec<ResourceId>), BookingError> {
     let (business, now) = (office.business.id, tx.now());
     let order = office.order(&new.wish)?;
     let mine = holds_of(tx, business, Some(&new.call_id)).await?;
-    if let Some(mut hold) = mine.iter().find(|hold| is_for(hold, &order, new.start)).cloned() {
+    if let Some((mut hold, held)) = held_for(tx, office, &mine, &order, new.start).await? {
         let until = extended(&hold, now, new.ttl);
         hold.state = State::Held { until };
         hold.updated_at = now;
         extend(tx, &hold, until).await?;
-        let resource = hold.resource;
-        return Ok((OK, hold, resource));
+        return Ok((OK, hold, held));
     }
     if mine.len() >= HOLDS_OF_CALL_MAX {
         return Err(BookingError::TooManyHolds);
     }
-    let resource = settle(tx, office, &order, new.start, &[], terms).await?;
+    let taken = settle(tx, office, &order, new.start, &Own::default(), terms).await?;
+    let resource = *taken.first().ok_or(BookingError::Unknown("resource"))?;
     let hold = Booking {
         business,
         id: BookingId::new(tx.chance().uuid(now)),
@@ -333,36 +354,39 @@ async fn take(
         updated_at: now,
     };
     tx.insert_booking(&hold).await?;
-    tx.insert_claim(&hold, resource, exclusive(office, resource), false).await?;
+    claim(tx, office, &hold, &taken).await?;
     tx.record_step(&hold, Step::Held, Source::Receptionist).await?;
-    Ok((CREATED, hold, resource))
+    Ok((CREATED, hold, taken))
 }
 
-/// Finds the new slot under the lock and moves the claim of a locked hold there.
+/// Finds the new slot under the locks and moves the claims of a locked hold there. Returns what it takes.
 async fn swap(
     tx: &mut Tx,
     office: &Office,
     hold: &mut Booking,
     slot: &Change,
     terms: &Terms,
-) -> Result<(), BookingError> {
+) -> Result<Vec<ResourceId>, BookingError> {
     let start = slot.start.unwrap_or(hold.interval.start());
     let order = new_order(office, hold, slot)?;
-    let resource = settle(tx, office, &order, start, &[hold.id], terms).await?;
+    let own = Own::moving(tx, office, hold).await?;
+    let taken = settle(tx, office, &order, start, &own, terms).await?;
     hold.interval = time(start, order.rules.duration)?;
     hold.service = order.service;
     (hold.buffer_before, hold.buffer_after) = (order.rules.buffer_before, order.rules.buffer_after);
-    hold.resource = resource;
+    hold.resource = *taken.first().ok_or(BookingError::Unknown("resource"))?;
     tx.delete_claims(hold).await?;
-    tx.insert_claim(hold, resource, exclusive(office, resource), false).await?;
-    Ok(())
+    claim(tx, office, hold, &taken).await?;
+    Ok(taken)
 }
 
-fn held(office: &Office, hold: Booking, resource: ResourceId, terms: &Terms, now: DateTime<Utc>) -> Booked {
+fn held(office: &Office, hold: Booking, taken: Vec<ResourceId>, terms: &Terms, now: DateTime<Utc>) -> Booked {
     Booked {
-        resources: vec![resource],
-        voice: office.voice(Some(resource)),
-        warning: warning(office, resource, Some(terms), now),
+        conflicts: Vec::new(),
+        invitation: None,
+        voice: office.voice(Some(hold.resource)),
+        warning: warning(office, &taken, Some(terms), now),
+        resources: taken,
         now,
         booking: hold,
     }

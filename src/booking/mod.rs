@@ -7,6 +7,8 @@ mod ask;
 mod book;
 mod call;
 mod change;
+mod customer;
+mod days;
 mod error;
 mod explain;
 mod freshness;
@@ -15,6 +17,8 @@ mod look;
 mod offers;
 mod office;
 mod remember;
+mod search;
+mod together;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,12 +32,14 @@ pub use call::{
     Told, Voices,
 };
 pub use change::Change;
+pub use customer::CustomerChange;
 pub use error::{BookingError, Refusal};
 pub use explain::{Cause, CauseKind, ExplainQuestion, Explanation, ResourceExplained, Verdict};
 pub use freshness::{Doubt, Freshness, Standing};
 pub use hold::{HOLD_LIFE_MAX, HOLDS_OF_CALL_MAX, HoldChange, NewHold};
 pub use office::{Office, What, Wish};
 pub use remember::{Key, Reply};
+pub use search::{Facts, START_TOLERANCE, Search, TRIES_ABOUT_ONE, TRIES_IN_ALL, TRIES_OF_KEY};
 
 use look::Wishes;
 use offers::Offers;
@@ -122,5 +128,10 @@ impl Desk {
             offers: Offers::default(),
             limits,
         }
+    }
+
+    /// Wakes the outbox of this node, for something is owed.
+    pub fn wake_outbox(&self) {
+        self.outbox.notify_one();
     }
 }

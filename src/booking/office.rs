@@ -7,10 +7,14 @@ use chrono_tz::Tz;
 
 use super::{
     BookingError,
+    days::Overrides,
     freshness::{Freshness, Standing, Terms},
 };
 use crate::{
-    availability::{Agenda, Alternative, Course, Purpose, Reason, Rules, Voice, alternatives, check},
+    availability::{
+        Agenda, Alternative, Course, Purpose, Rank, Reason, Rules, Timetable, Voice, WeekLoad, alternatives,
+        alternatives_together, check,
+    },
     domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
 };
@@ -45,8 +49,10 @@ pub struct Wish {
 pub(super) struct Order {
     pub(super) rules: Rules,
     pub(super) service: Option<ServiceId>,
-    /// Who may do it, in the order of their ids.
+    /// Who may do it, in the order of their ids; who may lead, where several are needed.
     pub(super) candidates: Vec<ResourceId>,
+    /// Further groups of which one each is needed.
+    pub(super) besides: Vec<Vec<ResourceId>>,
     /// The one that was named.
     pub(super) named: Option<ResourceId>,
 }
@@ -62,6 +68,8 @@ pub struct Office {
     pub services: Vec<Service>,
     /// Its calendars and how their mirrors stand.
     pub calendars: Vec<Calendar>,
+    /// Dates that are not like the week.
+    pub overrides: Overrides,
 }
 
 /// When the resources of a business are busy, within the time that was read.
@@ -69,6 +77,10 @@ pub struct Office {
 pub(super) struct Diary {
     busy: HashMap<ResourceId, Vec<Interval>>,
     claims: HashMap<ResourceId, Vec<Interval>>,
+    /// The days on which the asked service has reached its cap.
+    pub(super) capped: Vec<Interval>,
+    /// What each has to do in the weeks around the asked time.
+    pub(super) loads: HashMap<ResourceId, Vec<WeekLoad>>,
 }
 
 impl Office {
@@ -79,6 +91,7 @@ impl Office {
             resources: tx.resources(id).await?,
             services: tx.services(id).await?,
             calendars: tx.calendars(id).await?,
+            overrides: Overrides::read(tx, id).await?,
             business,
         })
     }
@@ -131,6 +144,10 @@ impl Office {
             What::Lasting(duration) => (Rules::lasting(*duration), None, &[][..]),
             What::Service(text) => {
                 let service = self.service(text)?;
+                if !service.needs.is_empty() {
+                    let named = wish.resource.as_deref().map(|text| self.resource(text)).transpose()?;
+                    return Order::together(service, named);
+                }
                 (service.rules, Some(service.id), &service.resources[..])
             }
         };
@@ -149,7 +166,7 @@ impl Office {
             let detail = "this business has no resource that can be booked yet".to_owned();
             return Err(BookingError::Invalid { field: "resource", detail });
         }
-        Ok(Order { rules, service, candidates, named })
+        Ok(Order { rules, service, candidates, besides: Vec::new(), named })
     }
 
     /// How the mirror of one resource stands, and what the business wants done with it.
@@ -180,7 +197,11 @@ impl Office {
             Agenda {
                 resource: resource.id,
                 zone: resource.time_zone.unwrap_or(self.business.time_zone),
-                hours: resource.hours.as_ref().unwrap_or(&self.business.hours),
+                hours: Timetable::new(
+                    resource.hours.as_ref().unwrap_or(&self.business.hours),
+                    self.overrides.own(resource.id),
+                    self.overrides.shared(),
+                ),
                 capacity: resource.capacity,
                 busy: diary.busy.get(&resource.id).map_or(&[], Vec::as_slice),
                 claims: diary.claims.get(&resource.id).map_or(&[], Vec::as_slice),
@@ -190,6 +211,8 @@ impl Office {
                     Course::Refuse(reason) => Some(reason),
                     Course::Look | Course::Answer | Course::Warn => None,
                 },
+                capped: &diary.capped,
+                load: diary.loads.get(&resource.id).map_or(&[], Vec::as_slice),
             }
         };
         resources.iter().filter_map(known).map(agenda).collect()
@@ -241,7 +264,7 @@ pub(super) fn around(start: DateTime<Utc>, rules: &Rules) -> Result<Interval, Bo
     read.ok_or_else(|| BookingError::Invalid { field: "start", detail: "the time lies beyond the calendar".to_owned() })
 }
 
-/// The first candidate that can do it, or why nobody can: unknown when anybody's time is unknown, else the reason that
+/// Who can do it, the one first who has least to do; or why nobody can: unknown when anybody's time is unknown, else the reason that
 /// is nearest to a yes.
 pub(super) fn judge(
     agendas: &[Agenda<'_>],
@@ -249,15 +272,16 @@ pub(super) fn judge(
     start: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<ResourceId>, Reason> {
-    let (mut able, mut reasons) = (Vec::new(), Vec::new());
+    let (mut able, mut reasons): (Vec<Rank>, Vec<Reason>) = (Vec::new(), Vec::new());
     for agenda in agendas {
         match check(agenda, rules, start, now) {
-            Ok(()) => able.push(agenda.resource),
+            Ok(()) => able.push(agenda.rank(start)),
             Err(reason) => reasons.push(reason),
         }
     }
     if !able.is_empty() {
-        return Ok(able);
+        able.sort_unstable();
+        return Ok(able.into_iter().map(|(_, _, resource)| resource).collect());
     }
     let nearness = |reason: &Reason| match reason {
         Reason::OutsideCoverage | Reason::Stale => 0,
@@ -281,6 +305,18 @@ pub(super) async fn find_alternatives(
     except: &[BookingId],
     terms: &Terms,
 ) -> Result<Vec<Alternative>, BookingError> {
+    let needs =
+        office.services.iter().find(|known| Some(known.id) == order.service).filter(|one| !one.needs.is_empty());
+    if let Some(service) = needs {
+        // All of each group, also where one was named.
+        let whole = Order { named: order.named, ..Order::together(service, None)? };
+        let Some(window) = around(start, &order.rules)?.widen(AROUND, AROUND) else { return Ok(Vec::new()) };
+        let mut diary = Diary::read(tx, office.business.id, &whole.everybody(), window, except).await?;
+        diary.count(tx, office, order, window, except).await?;
+        diary.weigh(tx, office, &whole.everybody(), window).await?;
+        let groups = office.agendas_together(&whole, &diary, &terms.of_offers(), tx.now());
+        return Ok(alternatives_together(&groups, &order.rules, start, order.named, tx.now(), ALTERNATIVES));
+    }
     let everybody: Vec<ResourceId> = match (&order.named, order.service) {
         // Another resource may be offered as well, when it does the same service.
         (Some(_), service) => {
@@ -291,7 +327,9 @@ pub(super) async fn find_alternatives(
         (None, _) => order.candidates.clone(),
     };
     let Some(window) = around(start, &order.rules)?.widen(AROUND, AROUND) else { return Ok(Vec::new()) };
-    let diary = Diary::read(tx, office.business.id, &everybody, window, except).await?;
+    let mut diary = Diary::read(tx, office.business.id, &everybody, window, except).await?;
+    diary.count(tx, office, order, window, except).await?;
+    diary.weigh(tx, office, &everybody, window).await?;
     let agendas = office.agendas(&everybody, &diary, &terms.of_offers(), tx.now());
     Ok(alternatives(&agendas, &order.rules, start, order.named, tx.now(), ALTERNATIVES))
 }

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use url::Url;
 
+use crate::domain::{BookingId, BusinessId, template};
+
 /// Where the database is. A password in it is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
@@ -63,6 +65,41 @@ impl Serialize for DatabaseUrl {
 impl<'de> Deserialize<'de> for DatabaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The pattern of a link to a booking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPattern(String);
+
+impl LinkPattern {
+    /// The link to one booking.
+    #[must_use]
+    pub fn link(&self, business: BusinessId, booking: BookingId) -> String {
+        template::link(&self.0, &business.to_string(), &booking.to_string()).unwrap_or_default()
+    }
+}
+
+impl FromStr for LinkPattern {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let filled = template::link(text, "1", "2").and_then(|link| Url::parse(&link).ok());
+        let web = filled.filter(|url| matches!(url.scheme(), "https" | "http") && text.len() <= 500);
+        let expected = "expected an http or https URL with {booking_id}, and {business_id} where it is needed";
+        web.map(|_| Self(text.to_owned())).ok_or(expected)
+    }
+}
+
+impl Serialize for LinkPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -40,12 +40,21 @@ pub mod kind {
     /// A booking or hold.
     #[derive(Debug)]
     pub enum Booking {}
+    /// What a booking meets, or how its event differs.
+    #[derive(Debug)]
+    pub enum Conflict {}
     /// An API key.
     #[derive(Debug)]
     pub enum ApiKey {}
+    /// Dates that are not like the week.
+    #[derive(Debug)]
+    pub enum Override {}
     /// A delivery owed to the outside.
     #[derive(Debug)]
     pub enum Delivery {}
+    /// Where notices of a business go.
+    #[derive(Debug)]
+    pub enum Endpoint {}
 
     impl Kind for Business {
         const NAME: &'static str = "business";
@@ -68,11 +77,20 @@ pub mod kind {
     impl Kind for Booking {
         const NAME: &'static str = "booking";
     }
+    impl Kind for Conflict {
+        const NAME: &'static str = "conflict";
+    }
     impl Kind for ApiKey {
         const NAME: &'static str = "API key";
     }
+    impl Kind for Override {
+        const NAME: &'static str = "override";
+    }
     impl Kind for Delivery {
         const NAME: &'static str = "delivery";
+    }
+    impl Kind for Endpoint {
+        const NAME: &'static str = "webhook endpoint";
     }
 }
 
@@ -90,10 +108,16 @@ pub type CalendarId = Id<kind::Calendar>;
 pub type ChannelId = Id<kind::Channel>;
 /// Names a booking, from its hold on.
 pub type BookingId = Id<kind::Booking>;
+/// Names a conflict of a booking.
+pub type ConflictId = Id<kind::Conflict>;
 /// Names an API key.
 pub type ApiKeyId = Id<kind::ApiKey>;
+/// Names dates that are not like the week.
+pub type OverrideId = Id<kind::Override>;
 /// Names a row of the outbox.
 pub type DeliveryId = Id<kind::Delivery>;
+/// Names where notices of a business go.
+pub type EndpointId = Id<kind::Endpoint>;
 
 impl<K> Id<K> {
     /// Takes a UUID for a `K`.

@@ -97,6 +97,10 @@ impl Google {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::lost(Lost::Late, call.is_write() && sent.load(Ordering::Relaxed))),
         };
+        let outcome = match outcome {
+            Err(error) if self.tells_guests && call.writes_an_event() => Err(error.of_telling_guests()),
+            outcome => outcome,
+        };
         let label = outcome.as_ref().map_or_else(Error::outcome_label, |_| "ok");
         self.transport.note(call.name, label, started);
         let (Some(pacer), Some(began)) = (&self.pacer, began) else { return outcome };

@@ -55,6 +55,12 @@ pub enum Error {
         /// Google's word.
         reason: String,
     },
+    /// 403: the account may not invite or tell guests now. The same write without that may succeed.
+    #[error("Google does not let the account invite guests now ({reason})")]
+    GuestsRefused {
+        /// Google's word.
+        reason: String,
+    },
     /// 403: the owner did not grant what this call needs.
     #[error("the owner did not grant the permission that this needs")]
     InsufficientScope,
@@ -104,7 +110,7 @@ pub enum Error {
 }
 
 /// Every word that [`Error::outcome_label`] gives, and `ok`.
-pub const OUTCOMES: [&str; 20] = [
+pub const OUTCOMES: [&str; 21] = [
     "ok",
     "not_found",
     "full_sync_required",
@@ -115,6 +121,7 @@ pub const OUTCOMES: [&str; 20] = [
     "held_back",
     "quota_exhausted",
     "forbidden",
+    "guests_refused",
     "insufficient_scope",
     "push_not_supported",
     "channel_id_not_unique",
@@ -141,6 +148,7 @@ impl Error {
             Self::HeldBack { .. } => "held_back",
             Self::QuotaExhausted { .. } => "quota_exhausted",
             Self::Forbidden { .. } => "forbidden",
+            Self::GuestsRefused { .. } => "guests_refused",
             Self::InsufficientScope => "insufficient_scope",
             Self::PushNotSupported => "push_not_supported",
             Self::ChannelIdNotUnique => "channel_id_not_unique",
@@ -213,6 +221,18 @@ impl Error {
     #[must_use]
     pub const fn maybe_applied(&self) -> bool {
         matches!(self, Self::Unavailable { maybe_applied: true, .. } | Self::TooLarge | Self::Malformed(_))
+    }
+}
+
+impl Error {
+    /// The same, of a write that made Google tell guests: a refusal that may be on their account is about them. The limit of
+    /// invitations and that of events have one name.
+    pub(super) fn of_telling_guests(self) -> Self {
+        match self {
+            Self::QuotaExhausted { reason, .. } if reason == "quotaExceeded" => Self::GuestsRefused { reason },
+            Self::Forbidden { reason } if reason == "forbiddenForServiceAccounts" => Self::GuestsRefused { reason },
+            other => other,
+        }
     }
 }
 

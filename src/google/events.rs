@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use hyper::Method;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -22,6 +23,30 @@ pub const EVENTS_FIELDS: &str = "items(id,status,etag,updated,summary,start,end,
 /// The same for a single event.
 pub const EVENT_FIELDS: &str = "id,status,etag,updated,summary,start,end,recurrence,recurringEventId,\
     originalStartTime,transparency,attendees(self,responseStatus),extendedProperties/private";
+
+/// For the list of an event's guests: all of each guest, since a list is written as a whole.
+const GUEST_FIELDS: &str = "etag,attendees,attendeesOmitted";
+
+/// The guests of an event. Personal: not kept, not logged.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Guests {
+    /// The event's etag.
+    pub etag: Option<String>,
+    /// In Google's JSON.
+    #[serde(rename = "attendees")]
+    pub list: Vec<Value>,
+    /// Not all of them are listed, so the list must not be written back.
+    #[serde(rename = "attendeesOmitted")]
+    pub omitted: bool,
+}
+
+impl fmt::Debug for Guests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { etag, list, omitted } = self;
+        write!(f, "Guests {{ etag: {etag:?}, list: {} of them, omitted: {omitted} }}", list.len())
+    }
+}
 
 /// Which page of which changes. The default asks for the first page of everything.
 ///
@@ -79,6 +104,8 @@ pub struct NewEvent {
     pub zone: Tz,
     /// The booking's id, kept in a private extended property.
     pub booking: String,
+    /// Who is invited. Personal.
+    pub guest: Option<String>,
 }
 
 impl fmt::Debug for NewEvent {
@@ -101,6 +128,9 @@ impl NewEvent {
         });
         if let Some(description) = &self.description {
             body["description"] = json!(description);
+        }
+        if let Some(guest) = &self.guest {
+            body["attendees"] = json!([{ "email": guest }]);
         }
         body
     }
@@ -140,6 +170,12 @@ impl EventPatch {
     #[must_use]
     pub fn description(self, description: Option<&str>) -> Self {
         self.with("description", json!(description))
+    }
+
+    /// Replaces the list of guests.
+    #[must_use]
+    pub fn attendees(self, list: Vec<Value>) -> Self {
+        self.with("attendees", Value::Array(list))
     }
 
     fn with(mut self, field: &str, value: Value) -> Self {
@@ -195,10 +231,24 @@ impl Google {
         self.call(account, call, item).await
     }
 
+    /// The guests of an event.
+    pub async fn guests(&self, account: AccountKey, calendar: &str, id: &str) -> Result<Guests, Error> {
+        let path = ["calendars", calendar, "events", id];
+        let call = Call { query: &[("fields", GUEST_FIELDS)], ..Call::new("events.get", Method::GET, &path) };
+        let read = |body: &[u8]| serde_json::from_slice(body).map_err(|_| Error::Malformed("list of guests"));
+        self.call(account, call, read).await
+    }
+
+    /// The parameters of a write that answers with `fields`.
+    fn writing(&self, fields: Option<&'static str>) -> Vec<(&'static str, &'static str)> {
+        let fields = fields.map(|fields| ("fields", fields));
+        fields.into_iter().chain(self.tells_guests.then_some(("sendUpdates", "all"))).collect()
+    }
+
     /// Makes an event. Trying again with the same id is safe: the second one is an [`Error::Duplicate`].
     pub async fn insert_event(&self, account: AccountKey, calendar: &str, event: &NewEvent) -> Result<Item, Error> {
         let path = ["calendars", calendar, "events"];
-        let (query, body) = ([("fields", EVENT_FIELDS)], event.body());
+        let (query, body) = (self.writing(Some(EVENT_FIELDS)), event.body());
         let call = Call { query: &query, body: Some(&body), ..Call::new("events.insert", Method::POST, &path) };
         self.call(account, call, item).await
     }
@@ -213,7 +263,7 @@ impl Google {
         if_match: Option<&str>,
     ) -> Result<Item, Error> {
         let target = ["calendars", calendar, "events", id];
-        let query = [("fields", EVENT_FIELDS)];
+        let query = self.writing(Some(EVENT_FIELDS));
         let call = Call::new("events.patch", Method::PATCH, &target);
         self.call(account, Call { query: &query, if_match, body: Some(&patch.0), ..call }, item).await
     }
@@ -228,7 +278,8 @@ impl Google {
         if_match: Option<&str>,
     ) -> Result<(), Error> {
         let path = ["calendars", calendar, "events", id];
-        let call = Call { if_match, ..Call::new("events.delete", Method::DELETE, &path) };
+        let query = self.writing(None);
+        let call = Call { query: &query, if_match, ..Call::new("events.delete", Method::DELETE, &path) };
         self.call(account, call, |_| Ok(())).await
     }
 }
@@ -253,6 +304,7 @@ mod tests {
             end: "2026-11-24T09:30:00Z".parse().unwrap(),
             zone: chrono_tz::Europe::Berlin,
             booking: "b1".to_owned(),
+            guest: None,
         }
     }
 

@@ -31,7 +31,7 @@ pub use calendars::CalendarEntry;
 pub use channels::{Channel, NewChannel};
 pub use endpoints::Endpoints;
 pub use error::{Error, KNOWN_TO_BE_GONE, OUTCOMES};
-pub use events::{EVENT_FIELDS, EVENTS_FIELDS, EventPatch, EventsPage, EventsQuery, NewEvent};
+pub use events::{EVENT_FIELDS, EVENTS_FIELDS, EventPatch, EventsPage, EventsQuery, Guests, NewEvent};
 pub use grant::{CALENDAR_SCOPES, Grant, SCOPES, UserInfo};
 pub use oauth::{Authorization, OAuth, OAuthClient};
 pub use pace::{Held, HeldObserver, Left, Pacer, Pause, Rates, Urgency};
@@ -49,6 +49,7 @@ pub struct Google {
     pacer: Option<Pacer>,
     urgency: Urgency,
     patience: Duration,
+    tells_guests: bool,
 }
 
 /// How long a call waits for room in the quotas, unless its caller is more patient.
@@ -65,6 +66,7 @@ impl Google {
             pacer: None,
             urgency: Urgency::Caller,
             patience: PATIENCE,
+            tells_guests: false,
         }
     }
 
@@ -84,6 +86,13 @@ impl Google {
     #[must_use]
     pub fn waiting(&self, patience: Duration) -> Self {
         Self { patience, ..self.clone() }
+    }
+
+    /// The same client, whose writes of events make Google tell their guests by e-mail, or not. A refusal to do so is
+    /// [`Error::GuestsRefused`].
+    #[must_use]
+    pub fn telling_guests(&self, tells_guests: bool) -> Self {
+        Self { tells_guests, ..self.clone() }
     }
 
     /// What keeps it within quotas.

@@ -41,6 +41,8 @@ pub struct Api {
     pub chance: SharedChance,
     /// Where to count.
     pub metrics: Metrics,
+    /// Whether webhooks may stay inside the network, by the operator's word.
+    pub local_webhooks: bool,
     /// Whether requests are welcome.
     pub readiness: Readiness,
     /// Under which address browsers and Google see this server.

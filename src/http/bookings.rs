@@ -13,6 +13,7 @@ use super::{
     Json, Path, Problem, Query, Rfc3339,
     api::Api,
     availability::check_call,
+    conflicts::ConflictBody,
     customer::{CustomerInput, CustomerPatch, text},
     wire::{Said, Saying, language, local, no_length, what},
 };
@@ -21,7 +22,11 @@ use crate::{
     availability::spoken,
     booking::{Asked, Booked, Change, Key, NewBooking, Reply, Wish},
     crypto::sha256,
-    domain::{BookingId, BusinessId, ResourceId, ServiceId, booking::State as Stage},
+    domain::{
+        BookingId, BusinessId, ResourceId, ServiceId,
+        booking::State as Stage,
+        contact::{Email, Language},
+    },
     store::{
         api_keys::Scope,
         bookings::{CalendarSync, Filter},
@@ -36,7 +41,7 @@ const PAGE_MAX: usize = 200;
 /// Longest idempotency key.
 const KEY_MAX: usize = 255;
 /// Longest reference of the receptionist's own.
-const REFERENCE_MAX: usize = 128;
+pub(super) const REFERENCE_MAX: usize = 128;
 /// States that a list can be narrowed to.
 const STATES: [&str; 6] = ["held", "confirmed", "completed", "cancelled", "expired", "released"];
 
@@ -63,6 +68,9 @@ pub(super) struct BookingBody {
     calendar_sync: CalendarSync,
     /// Google's id of the calendar event.
     event_id: Option<String>,
+    /// Whether the customer is invited to the event: `pending`, `sent`, or `refused` by Google.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<&'static str>,
     /// The event was deleted with many others: `asked`, the owner is asked whether the booking ends too; `kept`, the owner
     /// keeps the booking without it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +82,9 @@ pub(super) struct BookingBody {
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<&'static str>,
+    /// Where the owner's calendar and the booking disagree now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflicts: Vec<ConflictBody>,
     created_at: String,
     updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +96,9 @@ struct CustomerBody {
     name: String,
     phone: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
+    email: Option<Email>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<Language>,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,7 +112,7 @@ struct StepBody {
 }
 
 impl BookingBody {
-    fn new(booked: &Booked, saying: Saying, history: Option<&[HistoryStep]>) -> Self {
+    pub(super) fn new(booked: &Booked, saying: Saying, history: Option<&[HistoryStep]>) -> Self {
         let (booking, voice) = (&booked.booking, booked.voice.speaking(saying.language()));
         let zone = voice.zone;
         let step = |step: &HistoryStep| StepBody {
@@ -124,12 +137,14 @@ impl BookingBody {
                 name: customer.name.clone(),
                 phone: customer.phone.clone(),
                 email: customer.email.clone(),
+                language: customer.language.clone(),
             }),
             notes: booking.customer.as_ref().and_then(|customer| customer.notes.clone()),
             reference: booking.reference.clone(),
             call_id: booking.call_id.clone(),
             calendar_sync: booking.calendar_sync,
             event_id: booking.link.as_ref().map(|link| link.event_id.clone()),
+            invitation: booked.invitation,
             event_gone: gone.and_then(|gone| match gone {
                 Gone::Asked => Some("asked"),
                 Gone::Kept => Some("kept"),
@@ -141,6 +156,7 @@ impl BookingBody {
                 _ => None,
             },
             warning: booked.warning,
+            conflicts: booked.conflicts.iter().map(|conflict| ConflictBody::new(conflict, zone)).collect(),
             created_at: local(booking.created_at, zone),
             updated_at: local(booking.updated_at, zone),
             history: history.map(|steps| steps.iter().map(step).collect()),
@@ -247,6 +263,7 @@ pub(super) struct ListQuery {
     to: Option<Rfc3339>,
     status: Option<String>,
     call_id: Option<String>,
+    reference: Option<String>,
     cursor: Option<String>,
     limit: Option<usize>,
     language: Option<String>,
@@ -278,12 +295,23 @@ pub(super) async fn list(
     }
     check_call(query.call_id.as_deref(), "call_id")?;
     let saying = Saying::new(language("language", query.language.as_deref())?);
+    if let (Some(Rfc3339(from)), Some(Rfc3339(to))) = (query.from, query.to)
+        && to <= from
+    {
+        return Err(Problem::invalid("to", "it must be after `from`"));
+    }
+    let reference = query.reference.map(|wanted| text("reference", Some(wanted), REFERENCE_MAX)).transpose()?;
+    if reference == Some(None) {
+        return Err(Problem::invalid("reference", "it is empty: give a reference, or leave it out"));
+    }
+    let reference = reference.flatten();
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let filter = Filter {
         from: query.from.map(|Rfc3339(at)| at),
         to: query.to.map(|Rfc3339(at)| at),
         state: query.status,
         call_id: query.call_id,
+        reference,
         after,
     };
     let mut found = api.desk.bookings(business, filter, limit + 1).await?;
@@ -336,12 +364,11 @@ pub(super) async fn change(
     let customer = match (body.customer, body.notes) {
         (None, None) => None,
         (customer, notes) => {
-            let (known, _) = api.desk.booking(business, id).await?;
             let region = api.region(business).await?;
-            customer.unwrap_or_default().apply(known.booking.customer, notes, &region).map(Some)?
+            customer.unwrap_or_default().read(notes, &region).map(Some)?
         }
     };
-    let reference = text("/reference", body.reference, REFERENCE_MAX)?;
+    let reference = body.reference.map(|new| text("/reference", Some(new), REFERENCE_MAX)).transpose()?;
     let change =
         Change { start: body.start.map(|Rfc3339(start)| start), what, resource: body.resource, customer, reference };
     Ok(answer(api.desk.change(business, id, change, key, render(saying)).await.map_err(|error| saying.refuse(error))?))

@@ -3,10 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
-use crate::store::bookings::Customer;
+use crate::{
+    booking::CustomerChange,
+    domain::contact::{Email, Language, NoEmail, NoLanguage},
+    store::bookings::Customer,
+};
 
-const NAME_MAX: usize = 200;
-const EMAIL_MAX: usize = 254;
+pub(super) const NAME_MAX: usize = 200;
+const EMAIL_CHARS_MAX: usize = 254;
+const LANGUAGE_CHARS_MAX: usize = 35;
 const NOTES_MAX: usize = 2_000;
 
 /// A customer, all of it.
@@ -16,6 +21,7 @@ pub(super) struct CustomerInput {
     name: String,
     phone: String,
     email: Option<String>,
+    language: Option<String>,
 }
 
 /// What is to change of a customer.
@@ -25,6 +31,7 @@ pub(super) struct CustomerPatch {
     name: Option<String>,
     phone: Option<String>,
     email: Option<String>,
+    language: Option<String>,
 }
 
 // People's data never shows in `Debug`.
@@ -44,34 +51,35 @@ impl CustomerInput {
     pub(super) fn read(self, notes: Option<String>, region: &str) -> Result<Customer, Problem> {
         Ok(Customer {
             name: name(self.name)?,
-            phone: phone(&self.phone, region)?,
+            phone: phone("/customer/phone", &self.phone, region)?,
             email: email(self.email)?,
+            language: language(self.language)?,
             notes: text("/notes", notes, NOTES_MAX)?,
         })
     }
 }
 
 impl CustomerPatch {
-    /// `known` with the changes.
-    pub(super) fn apply(
-        self,
-        known: Option<Customer>,
-        notes: Option<String>,
-        region: &str,
-    ) -> Result<Customer, Problem> {
-        let known = known.unwrap_or(Customer { name: String::new(), phone: String::new(), email: None, notes: None });
-        Ok(Customer {
-            name: self.name.map_or(Ok(known.name), name)?,
-            phone: self.phone.map_or(Ok(known.phone), |text| phone(&text, region))?,
-            email: self.email.map_or(Ok(known.email), |text| email(Some(text)))?,
-            notes: notes.map_or(Ok(known.notes), |notes| text("/notes", Some(notes), NOTES_MAX))?,
+    /// Checks the changes. An empty text takes away what need not be there.
+    pub(super) fn read(self, notes: Option<String>, region: &str) -> Result<CustomerChange, Problem> {
+        Ok(CustomerChange {
+            name: self.name.map(name).transpose()?,
+            phone: self.phone.map(|text| phone("/customer/phone", &text, region)).transpose()?,
+            email: self.email.map(|text| email(Some(text))).transpose()?,
+            language: self.language.map(|text| language(Some(text))).transpose()?,
+            notes: notes.map(|notes| text("/notes", Some(notes), NOTES_MAX)).transpose()?,
         })
     }
 }
 
+/// A name, on one line.
 fn name(name: String) -> Result<String, Problem> {
-    text("/customer/name", Some(name), NAME_MAX)?
-        .ok_or_else(|| Problem::invalid("/customer/name", "a name is expected"))
+    let expected = |detail| Problem::invalid("/customer/name", detail);
+    let name = text("/customer/name", Some(name), NAME_MAX)?.ok_or_else(|| expected("a name is expected"))?;
+    if name.contains('\n') {
+        return Err(expected("a name is expected, without line ends"));
+    }
+    Ok(name)
 }
 
 /// Reads the table of the world's phone numbers, which takes a moment, before a caller waits for it.
@@ -80,7 +88,7 @@ pub fn load_phone_numbers() {
 }
 
 /// A number in E.164, such as +493012345678.
-fn phone(text: &str, region: &str) -> Result<String, Problem> {
+pub(super) fn phone(field: &'static str, text: &str, region: &str) -> Result<String, Problem> {
     let country = region.parse::<phonenumber::country::Id>().ok();
     // Longer than any number with its punctuation; the parser is not to be fed novels.
     let parsed = (text.len() <= 40).then(|| phonenumber::parse(country, text).ok()).flatten();
@@ -90,16 +98,20 @@ fn phone(text: &str, region: &str) -> Result<String, Problem> {
         let detail = format!(
             "a phone number is expected: international, such as +49 30 12345678, or national as dialed in {region}"
         );
-        Problem::invalid("/customer/phone", detail)
+        Problem::invalid(field, detail)
     })
 }
 
-fn email(email: Option<String>) -> Result<Option<String>, Problem> {
-    let Some(email) = text("/customer/email", email, EMAIL_MAX)? else { return Ok(None) };
-    if email_address::EmailAddress::is_valid(&email) {
-        return Ok(Some(email));
-    }
-    Err(Problem::invalid("/customer/email", "an e-mail address is expected, such as anna@example.com"))
+fn email(email: Option<String>) -> Result<Option<Email>, Problem> {
+    let field = "/customer/email";
+    let Some(email) = text(field, email, EMAIL_CHARS_MAX)? else { return Ok(None) };
+    email.parse().map(Some).map_err(|expected: NoEmail| Problem::invalid(field, expected.to_string()))
+}
+
+fn language(language: Option<String>) -> Result<Option<Language>, Problem> {
+    let field = "/customer/language";
+    let Some(language) = text(field, language, LANGUAGE_CHARS_MAX)? else { return Ok(None) };
+    language.parse().map(Some).map_err(|expected: NoLanguage| Problem::invalid(field, expected.to_string()))
 }
 
 /// A text of at most `max` characters, trimmed, without control characters but line ends. `None` when nothing is left.
@@ -123,11 +135,11 @@ mod tests {
 
     #[test]
     fn national_and_international_numbers_become_one_form() {
-        assert_eq!(phone("030 123456", "DE").unwrap(), "+4930123456");
-        assert_eq!(phone("+49 (30) 123456", "US").unwrap(), "+4930123456");
-        assert_eq!(phone("(415) 555-2671", "US").unwrap(), "+14155552671");
+        assert_eq!(phone("/phone", "030 123456", "DE").unwrap(), "+4930123456");
+        assert_eq!(phone("/phone", "+49 (30) 123456", "US").unwrap(), "+4930123456");
+        assert_eq!(phone("/phone", "(415) 555-2671", "US").unwrap(), "+14155552671");
         for text in ["", "12", "call me", "+00 1"] {
-            assert!(phone(text, "DE").is_err(), "{text}");
+            assert!(phone("/phone", text, "DE").is_err(), "{text}");
         }
     }
 

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    availability::{Reason, Slot, is_ambiguous, spoken},
+    availability::{Besides, Reason, Slot, is_ambiguous, spoken},
     booking::{CallEvent, CallWatch, Ending, HoldStanding, Message, News, OVER, OfferStanding, Told, Voices},
     config,
     domain::{BookingId, BusinessId, id::ApiKeyId},
@@ -290,7 +290,7 @@ fn body(event: &CallEvent) -> (&'static str, Value) {
 
 fn slot_body(offer: &Offer, voices: &Voices, now: DateTime<Utc>) -> Map<String, Value> {
     let voice = voices.of(offer.resource);
-    let slot = Slot { interval: offer.interval, resource: offer.resource };
+    let slot = Slot { interval: offer.interval, resource: offer.resource, besides: Besides::default() };
     let mut body = Map::new();
     body.insert("start".to_owned(), json!(local(slot.interval.start(), voice.zone)));
     body.insert("end".to_owned(), json!(local(slot.interval.end(), voice.zone)));

@@ -32,6 +32,9 @@ pub(super) struct ExplainQuery {
 #[derive(Debug, Serialize)]
 pub(super) struct ExplainBody {
     at: String,
+    /// Of a service that needs several resources at once: whether all of it could begin then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<StartBody>,
     resources: Vec<ResourceBody>,
     /// There are more resources than are told.
     truncated: bool,
@@ -43,6 +46,9 @@ pub(super) struct ExplainBody {
 struct ResourceBody {
     resource: ResourceId,
     name: String,
+    /// Which of the groups that the service needs, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<usize>,
     verdict: Verdict,
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<StartBody>,
@@ -73,24 +79,29 @@ pub(super) async fn explain(
     let zone = explanation.zone;
     Ok(Json(ExplainBody {
         at: local(at, zone),
+        start: explanation.together.map(start),
         resources: explanation.resources.into_iter().map(|resource| told(resource, zone)).collect(),
         truncated: explanation.truncated,
         standing: StandingBody::new(&explanation.standing, zone),
     }))
 }
 
-fn told(explained: ResourceExplained, zone: Tz) -> ResourceBody {
-    let start = |start: Result<(), Reason>| StartBody {
+fn start(start: Result<(), Reason>) -> StartBody {
+    StartBody {
         available: match start {
             Ok(()) => Some(true),
             Err(reason) if reason.is_unknown() => None,
             Err(_) => Some(false),
         },
         reason: start.err(),
-    };
+    }
+}
+
+fn told(explained: ResourceExplained, zone: Tz) -> ResourceBody {
     ResourceBody {
         resource: explained.resource,
         name: explained.name,
+        group: explained.group,
         verdict: explained.verdict,
         start: explained.start.map(start),
         causes: explained.causes.iter().map(|one| cause(one, zone)).collect(),
@@ -125,6 +136,17 @@ fn cause(cause: &Cause, zone: Tz) -> Value {
                 }
                 Door::Closed { opens } => json!({ "type": "hours", "of": of, "opens_next": maybe(*opens) }),
             }
+        }
+        CauseKind::Override { own, dates, door } => {
+            let of = if *own { "resource" } else { "business" };
+            let (opens, closes, next) = match door {
+                Door::Open { opens, closes, .. } => (Some(opens), Some(closes), None),
+                Door::Closed { opens } => (None, None, maybe(*opens)),
+            };
+            json!({
+                "type": "override", "of": of, "from": dates.first, "to": dates.last, "label": dates.label,
+                "opens": opens, "closes": closes, "opens_next": next,
+            })
         }
         CauseKind::Rule { rule, from, to } => {
             json!({ "type": "rule", "rule": rule, "from": maybe(*from), "to": maybe(*to) })

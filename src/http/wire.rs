@@ -22,6 +22,9 @@ pub(super) struct SlotBody {
     start: String,
     end: String,
     resource: ResourceId,
+    /// All that is taken then, the lead first; absent where one resource is enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resources: Vec<ResourceId>,
     /// How to say it on the phone.
     spoken: String,
     /// The clock shows this time twice; `spoken` says which of both is meant.
@@ -31,7 +34,9 @@ pub(super) struct SlotBody {
 
 impl SlotBody {
     pub(super) fn new(slot: &Slot, voice: Voice, now: DateTime<Utc>) -> Self {
+        let all = std::iter::once(slot.resource).chain(slot.besides.resources());
         Self {
+            resources: if slot.besides.is_empty() { Vec::new() } else { all.collect() },
             start: local(slot.interval.start(), voice.zone),
             end: local(slot.interval.end(), voice.zone),
             resource: slot.resource,
@@ -181,6 +186,10 @@ impl From<BookingError> for Problem {
             ),
             BookingError::State(refused) => Self::conflict("state", refused.to_string()),
             BookingError::KeyReused => Self::idempotency_key_reused(),
+            BookingError::TooManyTries { retry_after } => {
+                let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+                Self::too_many_requests(seconds).because("tries")
+            }
             BookingError::Store(error) => error.into(),
         }
     }

@@ -2,10 +2,14 @@
 
 use chrono_tz::Tz;
 
-use super::{Outbox, worker::Delivered};
+use super::{
+    Outbox,
+    guests::{self, Guest, Told},
+    worker::Delivered,
+};
 use crate::{
     domain::{
-        BookingId, BusinessId, CalendarId, EventStatus,
+        BookingId, BusinessId, CalendarId, EventStatus, Interval,
         booking::State,
         event_id,
         reconcile::Seen,
@@ -40,36 +44,43 @@ enum Act {
 
 /// A delivery, with all that it needs from the store.
 #[derive(Debug, Clone)]
-struct Job {
-    booking: Booking,
-    link: EventLink,
-    calendar: Calendar,
+pub(super) struct Job {
+    pub(super) booking: Booking,
+    pub(super) link: EventLink,
+    pub(super) calendar: Calendar,
+    pub(super) guest: Guest,
     zone: Tz,
     title: String,
     body: String,
-    /// Of title and body.
+    /// Of what title and body tell.
     fingerprint: Vec<u8>,
-    /// Google was not told of title and body as they are. Else they are the owner's to edit, and are left alone.
+    /// What they tell has changed since Google was told. Else they are the owner's to edit, and are left alone.
     texts_changed: bool,
+    /// The time that the event is to have: the booking's, or the owner's where that was not followed.
+    time: Option<Interval>,
+    /// Where else the owner may have moved the event.
+    sisters: Vec<Calendar>,
     act: Act,
 }
 
 impl Job {
-    const fn account(&self) -> AccountKey {
+    pub(super) const fn account(&self) -> AccountKey {
         AccountKey { business: self.booking.business, account: self.calendar.account }
     }
 
-    const fn content(&self) -> Content {
-        Content { version: self.booking.version, interval: self.booking.interval }
+    fn content(&self) -> Content {
+        Content { version: self.booking.version, interval: self.time.unwrap_or(self.booking.interval) }
     }
 }
 
 /// What Google answered, in the booking's terms.
 enum Outcome {
-    /// It shows the booking as it was sent, under this etag.
-    Shows(Option<String>),
+    /// It shows the booking as it was sent, under this etag; and what became of the guest.
+    Shows(Option<String>, Told),
     /// It shows something else, which the booking may have to follow.
     Saw(Seen),
+    /// It is in another calendar of the owner's.
+    Elsewhere(Box<Calendar>, Seen),
     /// Another event has our id: the next generation's id is tried.
     Foreign,
     /// The event is gone, as it should be.
@@ -110,18 +121,29 @@ impl Outbox {
             Err(error) => return Delivered::Unsettled(error),
         };
         let asked_at = self.clock.now();
-        let outcome = match self.perform(&job).await {
+        let performed = match self.perform(&job).await {
+            Ok(Outcome::Saw(gone @ (Seen::Deleted | Seen::Missing))) => self.sought(&job, gone).await,
+            performed => performed,
+        };
+        let outcome = match performed {
             Ok(outcome) => outcome,
             Err(error) => return Delivered::Later { error, account: job.account(), asked_at },
         };
+        let followed = matches!(outcome, Outcome::Saw(_) | Outcome::Elsewhere(..));
         let doubted = (job.link.gone == Some(Gone::Doubted)).then_some((job.booking.business, job.calendar.id));
         let (delivery, outbox) = (delivery.clone(), self.wake.clone());
-        let settle = store::work::<(), store::Error, _>(move |tx| {
+        let settle = store::work::<Option<&'static str>, store::Error, _>(move |tx| {
             Box::pin(async move { settle(tx, &delivery, &job, outcome).await })
         });
         match self.store.write(Lane::Background, settle).await {
-            Ok(()) => {
+            Ok(invitation) => {
                 outbox.notify_one();
+                if let Some(outcome) = invitation {
+                    self.metrics.invitations(outcome);
+                }
+                if followed && let Err(error) = store::conflicts::settle(&self.store).await {
+                    tracing::warn!(%error, "cannot record conflicts of bookings");
+                }
                 if let Some((business, calendar)) = doubted {
                     self.settle_gone(business, calendar).await;
                 }
@@ -129,6 +151,13 @@ impl Outbox {
             }
             Err(error) => Delivered::Unsettled(error),
         }
+    }
+
+    /// What became of an event that is gone from its calendar, or of one that was never there.
+    async fn sought(&self, job: &Job, gone: Seen) -> Result<Outcome, google::Error> {
+        let (event, booking) = (job.link.event_id.as_str(), job.booking.id);
+        let found = self.look_elsewhere(job.account(), &job.sisters, event, booking).await?;
+        Ok(found.map_or(Outcome::Saw(gone), |(calendar, seen)| Outcome::Elsewhere(Box::new(calendar), seen)))
     }
 
     /// Decides about events that are gone, once all that were missing together have been read. What fails here is done
@@ -144,7 +173,7 @@ impl Outbox {
 
     /// Reads the booking, decides, and notes that a write is under way. `None` when there is nothing left to do.
     async fn prepare(&self, delivery: &Delivery, id: BookingId) -> store::Result<Option<Job>> {
-        let delivery = delivery.clone();
+        let (delivery, event_link) = (delivery.clone(), self.event_link.clone());
         let work = store::work::<Option<Job>, store::Error, _>(move |tx| {
             Box::pin(async move {
                 let business = delivery.business;
@@ -167,21 +196,42 @@ impl Outbox {
                     tx.delivered(&delivery).await?;
                     return Ok(None);
                 };
-                let (title, body) = texts(tx, &booking, &owner).await?;
-                let fingerprint =
-                    tx.keys(business).await?.index.index(&format!("event texts\0{title}\0{body}")).to_vec();
+                let link_text = event_link.map(|pattern| pattern.link(business, id)).unwrap_or_default();
+                let Texts { title, body, told } = texts(tx, &booking, &owner, &link_text).await?;
+                let fingerprint = tx.keys(business).await?.index.index(&told).to_vec();
                 let texts_changed = tx.written_texts(business, id).await?.as_ref() != Some(&fingerprint);
                 if act == Act::Insert {
                     // Noted before it is sent, for its answer may be lost; an insert that did not arrive is repeated whole.
                     tx.texts_written(business, id, &fingerprint).await?;
                 }
                 let zone = zone(tx, &booking, &owner).await?;
+                let writes = matches!(act, Act::Insert | Act::Patch);
+                let guest = guests::prepare(tx, &booking, &owner, writes).await?;
+                let stands = matches!(booking.state, State::Confirmed { .. });
+                let sisters = if stands { tx.sister_calendars(business, calendar.id).await? } else { Vec::new() };
+                // An event that the owner moved from its booking is not moved back.
+                let apart = act == Act::Patch && tx.stands_apart(business, id).await?;
+                let time = link.written.filter(|_| apart).map(|written| written.interval);
                 if matches!(act, Act::Insert | Act::Patch | Act::Delete) {
-                    link.sent = Some(Content { version: booking.version, interval: booking.interval });
+                    let interval = time.unwrap_or(booking.interval);
+                    link.sent = Some(Content { version: booking.version, interval });
                     booking.link = Some(link.clone());
                     tx.update_booking(&booking).await?;
                 }
-                Ok(Some(Job { booking, link, calendar, zone, title, body, fingerprint, texts_changed, act }))
+                Ok(Some(Job {
+                    booking,
+                    link,
+                    calendar,
+                    guest,
+                    zone,
+                    title,
+                    body,
+                    fingerprint,
+                    texts_changed,
+                    time,
+                    sisters,
+                    act,
+                }))
             })
         });
         self.store.write(Lane::Background, work).await
@@ -194,7 +244,10 @@ impl Outbox {
             Act::Nothing => Ok(Outcome::Removed),
             Act::Read => self.read(job).await.map(|(_, seen)| Outcome::Saw(seen)),
             Act::Insert => {
-                let event = NewEvent {
+                let course = &job.guest.course;
+                let guest = course.wanted.as_ref().filter(|_| course.tells).map(|email| email.to_string());
+                let invites = guest.is_some();
+                let mut event = NewEvent {
                     id: id.to_owned(),
                     title: job.title.clone(),
                     description: Some(job.body.clone()).filter(|text| !text.is_empty()),
@@ -202,9 +255,17 @@ impl Outbox {
                     end: job.booking.interval.end(),
                     zone: job.zone,
                     booking: job.booking.id.to_string(),
+                    guest,
                 };
-                match self.google.insert_event(job.account(), calendar, &event).await {
-                    Ok(item) => Ok(Outcome::Shows(item.etag)),
+                let google = self.google.telling_guests(invites);
+                let mut told = Told::AsMeant { ours: invites };
+                let mut inserted = google.insert_event(job.account(), calendar, &event).await;
+                if matches!(inserted, Err(google::Error::GuestsRefused { .. })) {
+                    (event.guest, told) = (None, Told::Refused);
+                    inserted = self.google.insert_event(job.account(), calendar, &event).await;
+                }
+                match inserted {
+                    Ok(item) => Ok(Outcome::Shows(item.etag, told)),
                     // An earlier try may have gone through and its answer been lost; or the owner deleted the event.
                     Err(google::Error::Duplicate) => self.after_duplicate(job).await,
                     Err(error) => Err(error),
@@ -212,15 +273,22 @@ impl Outbox {
             }
             Act::Patch => {
                 let interval = job.booking.interval;
-                let mut patch = EventPatch::default().times(interval.start(), interval.end(), job.zone);
+                let mut patch = match job.time {
+                    // Nothing of what Google shows has changed.
+                    Some(_) if !job.texts_changed && !job.guest.course.changes => {
+                        return Ok(Outcome::Shows(job.link.etag.clone(), Told::AsMeant { ours: false }));
+                    }
+                    Some(_) => EventPatch::default(),
+                    None => EventPatch::default().times(interval.start(), interval.end(), job.zone),
+                };
                 if job.texts_changed {
                     let body = Some(job.body.as_str()).filter(|text| !text.is_empty());
                     patch = patch.title(&job.title).description(body);
                 }
-                match self.google.patch_event(job.account(), calendar, id, &patch, job.link.etag.as_deref()).await {
+                match self.patch(job, &patch).await {
                     // A deleted event can be changed and stays deleted.
-                    Ok(item) if item.event.status == EventStatus::Cancelled => Ok(Outcome::Saw(Seen::Deleted)),
-                    Ok(item) => Ok(Outcome::Shows(item.etag)),
+                    Ok((item, _)) if item.event.status == EventStatus::Cancelled => Ok(Outcome::Saw(Seen::Deleted)),
+                    Ok((item, told)) => Ok(Outcome::Shows(item.etag, told)),
                     // The owner changed it meanwhile: what they made of it decides.
                     Err(
                         google::Error::PreconditionFailed | google::Error::NotFound | google::Error::AlreadyDeleted,
@@ -229,7 +297,9 @@ impl Outbox {
                 }
             }
             Act::Delete => {
-                match self.google.delete_event(job.account(), calendar, id, job.link.etag.as_deref()).await {
+                let there = job.guest.known.as_ref().is_some_and(|known| !known.perhaps_there().is_empty());
+                let tells = job.guest.course.tells && there;
+                match self.delete(job.account(), (calendar, id), job.link.etag.as_deref(), tells).await {
                     Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => Ok(Outcome::Removed),
                     Err(google::Error::PreconditionFailed) => self.read(job).await.map(|(_, seen)| match seen {
                         Seen::Deleted | Seen::Missing => Outcome::Removed,
@@ -254,7 +324,8 @@ impl Outbox {
             // Seen by the insert and not by the read: Google's answer lags.
             (_, Seen::Missing) => Err(google::Error::NotFound),
             (Some(item), Seen::Live { interval, .. }) if interval == Some(job.booking.interval) => {
-                Ok(Outcome::Shows(item.etag))
+                let there = job.guest.course.changes && self.guest_is_there(job).await?;
+                Ok(Outcome::Shows(item.etag, Told::AsMeant { ours: there }))
             }
             (_, seen) => Ok(Outcome::Saw(seen)),
         }
@@ -289,17 +360,23 @@ impl Outbox {
     /// Removes an event whose booking is written elsewhere now.
     pub(super) async fn deliver_removal(&self, delivery: &Delivery, calendar: CalendarId, event_id: &str) -> Delivered {
         let business = delivery.business;
-        let read = store::work::<Option<Calendar>, store::Error, _>(move |tx| {
-            Box::pin(async move { tx.calendar(business, calendar).await })
+        let event = event_id.to_owned();
+        let read = store::work::<Option<(Calendar, bool)>, store::Error, _>(move |tx| {
+            Box::pin(async move {
+                let invites = tx.business(business).await?.is_some_and(|business| business.invite_customers);
+                let guest = tx.event_guest(business, &event).await?.filter(|_| invites);
+                let tells = guest.is_some_and(|known| !known.perhaps_there().is_empty());
+                Ok(tx.calendar(business, calendar).await?.map(|calendar| (calendar, tells)))
+            })
         });
         let found = match self.store.read(read).await {
             Ok(found) => found,
             Err(error) => return Delivered::Unsettled(error),
         };
-        if let Some(calendar) = found {
+        if let Some((calendar, tells)) = found {
             let account = AccountKey { business, account: calendar.account };
             let asked_at = self.clock.now();
-            match self.google.delete_event(account, &calendar.google_id, event_id, None).await {
+            match self.delete(account, (&calendar.google_id, event_id), None, tells).await {
                 Ok(()) | Err(google::Error::NotFound | google::Error::AlreadyDeleted) => {}
                 Err(error) => return Delivered::Later { error, account, asked_at },
             }
@@ -314,24 +391,26 @@ impl Outbox {
 }
 
 /// Keeps what Google answered, and ends the delivery, unless it was taken over meanwhile.
-async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -> store::Result<()> {
+/// Returns what to count about the guest.
+async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -> store::Result<Option<&'static str>> {
     let booking = tx.lock_booking(delivery.business, job.booking.id).await?;
     if !tx.holds_delivery(delivery).await? {
-        return Ok(());
+        return Ok(None);
     }
-    let Some(mut booking) = booking else { return tx.delivered(delivery).await };
+    let Some(mut booking) = booking else { return tx.delivered(delivery).await.map(|()| None) };
+    let mut invitation = None;
     let Some(link) = booking.link.as_mut().filter(|link| link.event_id == job.link.event_id) else {
         // It moved to another calendar meanwhile, which is owed a delivery of its own. The removal of this event may have
         // been tried before the event was there.
-        if matches!(outcome, Outcome::Shows(_) | Outcome::Saw(Seen::Live { .. })) {
+        if matches!(outcome, Outcome::Shows(..) | Outcome::Elsewhere(..) | Outcome::Saw(Seen::Live { .. })) {
             tx.owe_removal(delivery.business, job.link.calendar, &job.link.event_id).await?;
         }
-        return tx.delivered(delivery).await;
+        return tx.delivered(delivery).await.map(|()| None);
     };
     let sent = link.sent.take();
     booking.updated_at = tx.now();
     match outcome {
-        Outcome::Shows(etag) => {
+        Outcome::Shows(etag, told) => {
             link.written = Some(job.content());
             link.etag = etag;
             if job.booking.version == booking.version {
@@ -339,12 +418,14 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
             }
             tx.update_booking(&booking).await?;
             tx.texts_written(booking.business, booking.id, &job.fingerprint).await?;
+            invitation = guests::settle(tx, &booking, job, told).await?;
         }
         Outcome::Removed => {
             link.written = None;
             link.etag = None;
             booking.calendar_sync = CalendarSync::Synced;
             tx.update_booking(&booking).await?;
+            tx.forget_event_guest(booking.business, &job.link.event_id).await?;
         }
         Outcome::Foreign => {
             link.generation += 1;
@@ -353,6 +434,9 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
             tx.update_booking(&booking).await?;
             tx.own_event(&booking).await?;
             tx.owe_event(booking.business, booking.id).await?;
+        }
+        Outcome::Elsewhere(calendar, seen) => {
+            tx.follow_elsewhere(&mut booking, &calendar, &seen).await?;
         }
         Outcome::Saw(seen) => {
             link.recheck = false;
@@ -375,11 +459,19 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
             tx.follow(&mut booking, &seen).await?;
         }
     }
-    tx.delivered(delivery).await
+    tx.delivered(delivery).await.map(|()| invitation)
+}
+
+/// The texts of an event.
+struct Texts {
+    title: String,
+    body: String,
+    /// What they tell, apart from how: another template is no reason to write over what the owner made of them.
+    told: String,
 }
 
 /// Title and description of the event.
-async fn texts(tx: &mut Tx, booking: &Booking, business: &Business) -> store::Result<(String, String)> {
+async fn texts(tx: &mut Tx, booking: &Booking, business: &Business, link: &str) -> store::Result<Texts> {
     let services = tx.services(business.id).await?;
     let service = services.iter().find(|service| Some(service.id) == booking.service);
     let customer = booking.customer.as_ref();
@@ -389,12 +481,12 @@ async fn texts(tx: &mut Tx, booking: &Booking, business: &Business) -> store::Re
         phone: customer.map_or("", |customer| customer.phone.as_str()),
         notes: customer.and_then(|customer| customer.notes.as_deref()).unwrap_or_default(),
         reference: booking.reference.as_deref().unwrap_or_default(),
+        link,
     };
-    // Templates are checked when they are saved; should one be wrong all the same, the usual text serves.
-    let fill = |wanted: &str, usual: &str| {
-        template::render(wanted, &values).or_else(|_| template::render(usual, &values)).unwrap_or_default()
-    };
-    Ok((fill(&business.event_title, template::TITLE), fill(&business.event_body, template::BODY)))
+    let Values { service, name, phone, notes, reference, link: _ } = values;
+    let told = format!("event texts\0{service}\0{name}\0{phone}\0{notes}\0{reference}");
+    let (title, body) = template::texts(&business.event_title, &business.event_body, &values);
+    Ok(Texts { title, body, told })
 }
 
 /// The zone in which the event is written: where the resource is.

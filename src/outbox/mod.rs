@@ -4,12 +4,19 @@
 //! settle: no transaction is open while Google is asked. A delivery whose node dies falls back to the queue when its lease
 //! ends, and is harmless to repeat.
 
+mod elsewhere;
 mod event;
+mod guests;
+mod notices;
+mod operator;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
+
+pub use notices::{Notices, NoticesFoundation};
+pub use operator::{Operator, Support};
 
 use crate::{
     config,
@@ -28,6 +35,7 @@ pub struct Outbox {
     chance: SharedChance,
     metrics: Metrics,
     config: Arc<config::Outbox>,
+    event_link: Option<config::LinkPattern>,
     /// Wakes this worker.
     wake: Arc<Notify>,
 }
@@ -52,6 +60,8 @@ pub struct Foundation {
     pub metrics: Metrics,
     /// The `[outbox]` section.
     pub config: config::Outbox,
+    /// What `{link}` in an event is.
+    pub event_link: Option<config::LinkPattern>,
     /// Wakes the worker.
     pub wake: Arc<Notify>,
 }
@@ -60,8 +70,8 @@ impl Outbox {
     /// A worker that does nothing until [`Outbox::run`].
     #[must_use]
     pub fn new(foundation: Foundation) -> Self {
-        let Foundation { store, google, clock, chance, metrics, config, wake } = foundation;
-        Self { store, google, clock, chance, metrics, config: Arc::new(config), wake }
+        let Foundation { store, google, clock, chance, metrics, config, event_link, wake } = foundation;
+        Self { store, google, clock, chance, metrics, config: Arc::new(config), event_link, wake }
     }
 
     fn lease(&self) -> Duration {

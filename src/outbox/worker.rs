@@ -8,12 +8,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Outbox;
 use crate::{
-    domain::CalendarId,
+    domain::{CalendarId, notice::Kind},
     google::{self, AccountKey, Pacer},
     store::{
         self, Lane,
         accounts::AccountStatus,
         cancellations::Gone,
+        claims::Source,
+        notices::Announcement,
         outbox::{Delivery, Owed},
     },
 };
@@ -222,6 +224,10 @@ impl Outbox {
                 }
                 if let Owed::Event(booking) = held.owed {
                     tx.event_failed(held.business, booking).await?;
+                    if let Some(booking) = tx.booking(held.business, booking).await? {
+                        let failed = Announcement::booking(Kind::CalendarFailed, Source::Slotd, &booking);
+                        tx.announce(held.business, Announcement { why: Some(&why), ..failed }).await?;
+                    }
                 }
                 tx.give_up(&held, &why).await?;
                 Ok(PutBack { ended, doubted })

@@ -9,6 +9,7 @@ use crate::{
     domain::{
         BookingId, BusinessId, CalendarId, Interval, ResourceId, ServiceId,
         booking::{Party, State},
+        contact::{Email, Language},
     },
 };
 
@@ -21,7 +22,10 @@ pub struct Customer {
     pub phone: String,
     /// Where confirmations may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub email: Option<String>,
+    pub email: Option<Email>,
+    /// In which language to speak to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// What the receptionist noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notes: Option<String>,
@@ -208,7 +212,8 @@ const LIST: Sql = Sql::same(select!(
         AND (CAST($4 AS BIGINT) IS NULL OR start_at < $4)
         AND (CAST($5 AS TEXT) IS NULL OR state = $5)
         AND (CAST($6 AS TEXT) IS NULL OR call_id = $6)
-      ORDER BY start_at, id LIMIT $7"
+        AND (CAST($7 AS TEXT) IS NULL OR reference = $7)
+      ORDER BY start_at, id LIMIT $8"
 ));
 const OF_EVENT: Sql = Sql::same("SELECT booking_id FROM booking_event WHERE business_id = $1 AND event_id = $2");
 const TEXTS: Sql = Sql::same("SELECT written_texts FROM booking WHERE business_id = $1 AND id = $2");
@@ -250,6 +255,8 @@ pub struct Filter {
     pub state: Option<String>,
     /// Only those of this call.
     pub call_id: Option<String>,
+    /// Only those with this reference of the receptionist's own.
+    pub reference: Option<String>,
     /// Only those after this one.
     pub after: Option<(DateTime<Utc>, BookingId)>,
 }
@@ -472,6 +479,7 @@ impl Tx {
             filter.to.map(micros),
             filter.state.as_deref(),
             filter.call_id.as_deref(),
+            filter.reference.as_deref(),
             i64::try_from(limit).unwrap_or(i64::MAX),
         )?;
         let mut bookings = Vec::with_capacity(rows.len());

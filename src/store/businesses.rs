@@ -7,7 +7,7 @@ use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse
 use crate::{
     availability::{Language, Policy, WeeklyHours},
     crypto::BusinessKeys,
-    domain::BusinessId,
+    domain::{BusinessId, reconcile},
 };
 
 /// A tenant: one shop, practice or salon.
@@ -27,10 +27,14 @@ pub struct Business {
     pub event_title: String,
     /// Template of the calendar event's description.
     pub event_body: String,
+    /// Whether customers with an e-mail address are invited to their booking's event.
+    pub invite_customers: bool,
     /// What it wants done with a mirror that is behind.
     pub freshness: Policy,
     /// In which times are said, unless a request wants another.
     pub language: Language,
+    /// What it wants when its owner moves or deletes a booking's event.
+    pub calendar_changes: reconcile::Policy,
     /// When it was made.
     pub created_at: DateTime<Utc>,
 }
@@ -44,37 +48,49 @@ struct Row {
     hours: String,
     event_title: String,
     event_body: String,
+    invite_customers: i64,
     when_stale: String,
     when_unknown: String,
     language: String,
+    calendar_changes: String,
     created_at: i64,
 }
 
 const T: &str = "business";
 const INSERT: Sql = Sql::same(
     "INSERT INTO business (id, name, time_zone, region, hours, event_title, event_body, wrapped_keys, created_at,
-                           when_stale, when_unknown, language)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                           when_stale, when_unknown, invite_customers, calendar_changes, language)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 );
 const SELECT: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, language,
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, invite_customers, when_stale, when_unknown,
+            calendar_changes, language,
             created_at
        FROM business WHERE id = $1",
 );
 const LIST: Sql = Sql::same(
-    "SELECT id, name, time_zone, region, hours, event_title, event_body, when_stale, when_unknown, language,
+    "SELECT id, name, time_zone, region, hours, event_title, event_body, invite_customers, when_stale, when_unknown,
+            calendar_changes, language,
             created_at
        FROM business WHERE id > $1 ORDER BY id LIMIT $2",
 );
 const UPDATE: Sql = Sql::same(
     "UPDATE business SET name = $2, time_zone = $3, region = $4, hours = $5, event_title = $6, event_body = $7,
-            when_stale = $8, when_unknown = $9, language = $10
+            when_stale = $8, when_unknown = $9, invite_customers = $10, calendar_changes = $11, language = $12
       WHERE id = $1",
 );
 const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
+const CALENDAR_CHANGES: Sql = Sql::same("SELECT calendar_changes FROM business WHERE id = $1");
 const LATEST: Sql = Sql::same("SELECT id FROM business ORDER BY id DESC LIMIT 1");
-pub(super) const STATEMENTS: &[(&str, Sql)] =
-    &[("INSERT", INSERT), ("SELECT", SELECT), ("LIST", LIST), ("UPDATE", UPDATE), ("KEYS", KEYS), ("LATEST", LATEST)];
+pub(super) const STATEMENTS: &[(&str, Sql)] = &[
+    ("INSERT", INSERT),
+    ("SELECT", SELECT),
+    ("LIST", LIST),
+    ("UPDATE", UPDATE),
+    ("KEYS", KEYS),
+    ("CALENDAR_CHANGES", CALENDAR_CHANGES),
+    ("LATEST", LATEST),
+];
 
 impl TryFrom<Row> for Business {
     type Error = Error;
@@ -88,11 +104,13 @@ impl TryFrom<Row> for Business {
             hours: json(T, "hours", &row.hours)?,
             event_title: row.event_title,
             event_body: row.event_body,
+            invite_customers: row.invite_customers == 1,
             freshness: Policy {
                 stale: parse(T, "when_stale", &row.when_stale)?,
                 unknown: parse(T, "when_unknown", &row.when_unknown)?,
             },
             language: parse(T, "language", &row.language)?,
+            calendar_changes: parse(T, "calendar_changes", &row.calendar_changes)?,
             created_at: instant(T, "created_at", row.created_at)?,
         })
     }
@@ -136,6 +154,8 @@ impl Tx {
             micros(business.created_at),
             business.freshness.stale.as_str(),
             business.freshness.unknown.as_str(),
+            i64::from(business.invite_customers),
+            business.calendar_changes.as_str(),
             business.language.tag(),
         )?;
         // An earlier try may have left the keys that were rolled back with it. What they sealed, nobody could open.
@@ -147,6 +167,12 @@ impl Tx {
     pub async fn business(&mut self, id: BusinessId) -> Result<Option<Business>> {
         let row: Option<Row> = fetch!(fetch_optional, self, SELECT, id.to_string())?;
         row.map(Business::try_from).transpose()
+    }
+
+    /// What a business wants when its owner moves or deletes a booking's event.
+    pub async fn calendar_changes(&mut self, id: BusinessId) -> Result<reconcile::Policy> {
+        let row: Option<(String,)> = fetch!(fetch_optional, self, CALENDAR_CHANGES, id.to_string())?;
+        row.map_or(Ok(reconcile::Policy::default()), |(policy,)| parse(T, "calendar_changes", &policy))
     }
 
     /// Up to `limit` businesses in the order of their ids, after `after`.
@@ -170,6 +196,8 @@ impl Tx {
             &business.event_body,
             business.freshness.stale.as_str(),
             business.freshness.unknown.as_str(),
+            i64::from(business.invite_customers),
+            business.calendar_changes.as_str(),
             business.language.tag(),
         )?;
         self.changed(business.id, super::changes::Part::All);

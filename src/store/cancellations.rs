@@ -164,12 +164,12 @@ impl Tx {
         deleted: &[(BookingId, String)],
         since: DateTime<Utc>,
     ) -> Result<Vec<BookingId>> {
-        let mut ending = Vec::new();
+        let (mut ending, policy) = (Vec::new(), self.calendar_changes(business).await?);
         for (id, event_id) in deleted {
             let Some(booking) = self.lock_booking(business, *id).await? else { continue };
             let linked =
                 booking.link.as_ref().is_some_and(|link| link.event_id == *event_id && link.calendar == calendar);
-            if linked && self.would_cancel(&booking, &Seen::Deleted) {
+            if linked && self.would_cancel(&booking, &Seen::Deleted, policy) {
                 ending.push(booking);
             }
         }

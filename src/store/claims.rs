@@ -1,9 +1,15 @@
 //! What bookings occupy, and the steps that led there.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Error, Result, Sql, Tx, bookings::Booking, changes::Part, execute, fetch, instant, micros, parse};
-use crate::domain::{BookingId, BusinessId, Interval, ResourceId, booking::State};
+use super::{
+    Error, Result, Sql, Tx, bookings::Booking, changes::Part, execute, fetch, instant, micros, notices::Announcement,
+    parse,
+};
+use crate::{
+    availability::WeekLoad,
+    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, notice::Kind},
+};
 
 /// What a booking occupies of one resource: its time and its buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub enum Step {
     Released,
     /// It meets another claim, because the owner put it there.
     Conflict,
+    /// Google did not let slotd invite the customer to the event, or tell them of a change.
+    NotInvited,
 }
 
 impl Step {
@@ -57,6 +65,7 @@ impl Step {
             Self::Expired => "expired",
             Self::Released => "released",
             Self::Conflict => "conflict",
+            Self::NotInvited => "not_invited",
         }
     }
 }
@@ -73,12 +82,28 @@ pub enum Source {
 }
 
 impl Source {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Receptionist => "receptionist",
             Self::Owner => "owner",
             Self::Slotd => "slotd",
         }
+    }
+}
+
+/// What the business's own programs are told of a step. Nothing of holds, and of an owner's move onto another booking
+/// both the move and the conflict.
+const fn announced(what: Step, source: Source) -> Option<Kind> {
+    match (what, source) {
+        (Step::Created | Step::Confirmed, _) => Some(Kind::Created),
+        (Step::Rescheduled, Source::Owner) => Some(Kind::MovedByOwner),
+        (Step::Rescheduled, _) => Some(Kind::Rescheduled),
+        (Step::Edited, _) => Some(Kind::Edited),
+        (Step::Cancelled, Source::Owner) => Some(Kind::CancelledByOwner),
+        (Step::Cancelled, _) => Some(Kind::Cancelled),
+        (Step::Completed, _) => Some(Kind::Completed),
+        (Step::Conflict, _) => Some(Kind::Conflict),
+        (Step::Held | Step::Extended | Step::Expired | Step::Released | Step::NotInvited, _) => None,
     }
 }
 
@@ -100,6 +125,8 @@ pub struct HistoryStep {
 const T: &str = "claim";
 /// A claim is never longer than this (the tables check it), so an overlapping one begins no earlier.
 const LONGEST_US: i64 = 7 * 24 * 3600 * 1_000_000;
+/// The same.
+pub(super) const LONGEST: TimeDelta = TimeDelta::microseconds(LONGEST_US);
 
 /// With the constraint behind it: on PostgreSQL `DO NOTHING` instead of a deadlock or an error, which costs seconds under
 /// contention; on SQLite the trigger aborts the statement.
@@ -141,6 +168,17 @@ const STEPS: Sql = Sql::same(
     "SELECT at, what, source, state, start_at, end_at FROM booking_history
       WHERE business_id = $1 AND booking_id = $2 ORDER BY step",
 );
+/// How much of a week each resource is occupied, and by how many holds and bookings.
+const LOAD: Sql = Sql {
+    sqlite: "SELECT resource_id, SUM(MIN(end_at, $3) - MAX(start_at, $2)), COUNT(*) FROM claim
+              WHERE business_id = $1 AND active = 1 AND start_at < $3 AND start_at > $2 - 604800000000 AND end_at > $2
+                AND (expires_at IS NULL OR expires_at > $4)
+              GROUP BY resource_id",
+    postgres: "SELECT resource_id, CAST(SUM(LEAST(end_at, $3) - GREATEST(start_at, $2)) AS BIGINT), COUNT(*) FROM claim
+                WHERE business_id = $1 AND active = 1 AND start_at < $3 AND start_at > $2 - 604800000000 AND end_at > $2
+                  AND (expires_at IS NULL OR expires_at > $4)
+                GROUP BY resource_id",
+};
 pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("INSERT", INSERT),
     ("DELETE", DELETE),
@@ -149,6 +187,7 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
     ("OVERLAPPING", OVERLAPPING),
     ("OVERLAPPING_ANY", OVERLAPPING_ANY),
     ("EXPIRE", EXPIRE),
+    ("LOAD", LOAD),
     ("HISTORY", HISTORY),
     ("STEPS", STEPS),
 ];
@@ -259,6 +298,23 @@ impl Tx {
             .collect()
     }
 
+    /// What each resource of a business has to do in `week`; those without anything are left out.
+    pub async fn week_load(
+        &mut self,
+        business: BusinessId,
+        week: Interval,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(ResourceId, WeekLoad)>> {
+        let (from, to) = (micros(week.start()), micros(week.end()));
+        let rows: Vec<(String, i64, i64)> = fetch!(fetch_all, self, LOAD, business.to_string(), from, to, micros(now))?;
+        let load = |(resource, occupied, bookings): (String, i64, i64)| {
+            let bookings = u32::try_from(bookings).unwrap_or(u32::MAX);
+            let load = WeekLoad { week, occupied: TimeDelta::microseconds(occupied), bookings };
+            Ok((parse(T, "resource_id", &resource)?, load))
+        };
+        rows.into_iter().map(load).collect()
+    }
+
     /// Ends the claims of holds that ran out at or before `now`.
     pub async fn expire_claims(
         &mut self,
@@ -269,7 +325,7 @@ impl Tx {
         execute!(self, EXPIRE, business.to_string(), resource.to_string(), micros(now))
     }
 
-    /// Adds a step to a booking's history, as the booking is now.
+    /// Adds a step to a booking's history, as the booking is now, and announces it to the business's own programs.
     pub async fn record_step(&mut self, booking: &Booking, what: Step, source: Source) -> Result<()> {
         let now = micros(self.now());
         execute!(
@@ -284,7 +340,10 @@ impl Tx {
             micros(booking.interval.start()),
             micros(booking.interval.end()),
         )?;
-        Ok(())
+        match announced(what, source).filter(|_| !matches!(booking.state, State::Held { .. })) {
+            Some(kind) => self.announce(booking.business, Announcement::booking(kind, source, booking)).await,
+            None => Ok(()),
+        }
     }
 
     /// The history of a booking, oldest first.

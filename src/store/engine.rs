@@ -15,6 +15,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::Notify;
 
 use super::{
     Error, Result, Sql, businesses,
@@ -70,6 +71,8 @@ pub struct Store {
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
     pub(super) feed: Feed,
+    /// Wakes who delivers notices, after they are committed.
+    pub(super) announced: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Store {
@@ -90,6 +93,8 @@ pub struct Tx {
     store: Store,
     /// What those who listen are told after the commit.
     pub(super) changes: BTreeSet<Change>,
+    /// Whether something was announced.
+    pub(super) announces: bool,
     _turn: Option<Turn>,
 }
 
@@ -182,7 +187,7 @@ impl Store {
 
     fn over(engine: Engine, clock: SharedClock, chance: SharedChance, master: Arc<MasterKeys>) -> Self {
         let feed = Feed::new(chance.uuid(clock.now()));
-        Self { engine, clock, chance, master, keys: Arc::default(), feed }
+        Self { engine, clock, chance, master, keys: Arc::default(), feed, announced: Arc::default() }
     }
 
     /// Whether the master keys at hand open what is stored.
@@ -339,7 +344,7 @@ impl Store {
         let (outcome, left) = open.work(self, work).await?;
         // Whoever waits for a turn has one next, and commits for us.
         let durable = if left.is_full() || !gate.callers_wait() {
-            let durable = left.commit(&self.feed).await;
+            let durable = left.commit(self).await;
             log.wrote(Lane::Caller).await;
             durable
         } else {
@@ -384,7 +389,7 @@ impl Store {
             }
             Engine::Postgres(pool) => (EngineTx::Postgres(pool.begin().await?), None),
         };
-        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), _turn: turn })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), announces: false, _turn: turn })
     }
 
     async fn begin_read(&self) -> Result<Tx> {
@@ -394,7 +399,7 @@ impl Store {
                 EngineTx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), _turn: None })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), announces: false, _turn: None })
     }
 
     /// Closes all connections, after those in use are given back.
@@ -438,6 +443,12 @@ impl Store {
         self.read(move |tx| Box::pin(async move { tx.keys(business).await })).await
     }
 
+    /// Wakes whoever waits for it, once for each time that notices were committed by this process.
+    #[must_use]
+    pub fn announced(&self) -> Arc<Notify> {
+        Arc::clone(&self.announced)
+    }
+
     fn cached_keys(&self, business: BusinessId) -> Option<Arc<BusinessKeys>> {
         self.keys.read().ok()?.get(&business).cloned()
     }
@@ -463,7 +474,8 @@ pub(super) async fn begin_immediate(writer: &SqlitePool) -> Result<sqlx::Transac
 impl Tx {
     /// One that somebody else commits.
     pub(super) fn shared(tx: sqlx::Transaction<'static, sqlx::Sqlite>, store: &Store) -> Self {
-        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), changes: BTreeSet::new(), _turn: None }
+        let engine = EngineTx::Sqlite(tx);
+        Self { engine, store: store.clone(), changes: BTreeSet::new(), announces: false, _turn: None }
     }
 
     async fn run<T, E, F>(mut self, work: F) -> Result<T, E>
@@ -490,6 +502,9 @@ impl Tx {
         match self.engine {
             EngineTx::Sqlite(tx) => tx.commit().await?,
             EngineTx::Postgres(tx) => tx.commit().await?,
+        }
+        if self.announces {
+            self.store.announced.notify_one();
         }
         Ok(())
     }

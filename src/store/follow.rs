@@ -8,14 +8,15 @@ use super::{
     Result, Sql, Tx,
     bookings::{Booking, CalendarSync, Content},
     cancellations::Gone,
-    claims::{Source, Step, claimed},
+    claims::{LONGEST, Source, Step, claimed},
+    conflicts::{News, tell},
     execute,
 };
 use crate::domain::{
-    BookingId, BusinessId, CalendarId, Event, EventKind, EventStatus, Interval,
+    BookingId, BusinessId, CalendarId, Event, EventKind, EventStatus, EventTime, Interval,
     booking::{Party, State},
     expand::single_interval,
-    reconcile::{self, Decision, Linked, Seen, Written},
+    reconcile::{self, Decision, Difference, Linked, Mark, Policy, Seen, Shape, Written},
 };
 
 const RECHECK: Sql = Sql::same("UPDATE booking SET recheck = 1 WHERE business_id = $1 AND id = $2");
@@ -28,11 +29,18 @@ pub fn seen(event: &Event, etag: Option<&str>, zone: Tz) -> Seen {
     if event.status == EventStatus::Cancelled {
         return Seen::Deleted;
     }
-    Seen::Live {
-        interval: single_interval(event, zone),
-        etag: etag.map(str::to_owned),
-        recurs: event.kind != EventKind::Single,
-    }
+    let day = |time: EventTime| matches!(time, EventTime::Date(_));
+    let shape = match (&event.kind, event.times) {
+        (EventKind::Single, Some((start, end))) if day(start) || day(end) => Shape::AllDay,
+        (EventKind::Single, _) => Shape::Once,
+        (EventKind::Master { .. } | EventKind::Exception { .. }, _) => Shape::Series,
+    };
+    let mark = match event {
+        Event { declined: true, .. } => Mark::Declined,
+        Event { transparent: true, .. } => Mark::Free,
+        _ => Mark::Busy,
+    };
+    Seen::Live { interval: single_interval(event, zone), etag: etag.map(str::to_owned), shape, mark }
 }
 
 /// Whether Google was told of the booking as it is.
@@ -40,9 +48,10 @@ fn told(booking: &Booking) -> bool {
     booking.link.as_ref().and_then(|link| link.written).is_some_and(|written| written.version == booking.version)
 }
 
-fn decide(booking: &Booking, seen: &Seen, now: DateTime<Utc>) -> Decision {
-    let Some(link) = &booking.link else { return Decision::Nothing };
-    let linked = Linked {
+/// The booking as the plan looks at it. `None` without an event.
+fn linked(booking: &Booking, policy: Policy, now: DateTime<Utc>) -> Option<Linked<'_>> {
+    let link = booking.link.as_ref()?;
+    Some(Linked {
         interval: booking.interval,
         stands: matches!(booking.state, State::Confirmed { .. } | State::Completed { .. }),
         ended_by_owner: matches!(booking.state, State::Cancelled { by: Party::Owner, .. }),
@@ -50,11 +59,17 @@ fn decide(booking: &Booking, seen: &Seen, now: DateTime<Utc>) -> Decision {
         told: told(booking),
         written: link.written.map(|written| Written { interval: written.interval, etag: link.etag.as_deref() }),
         sent: link.sent.map(|sent| sent.interval),
-    };
-    match reconcile::plan(&linked, seen) {
-        // Longer than any booking can be: like a series it is busy besides the booking, which stays.
-        Decision::Move(to) if claimed(booking, to).is_none() => Decision::Remember,
-        decision => decision,
+        longest: LONGEST - booking.buffer_before - booking.buffer_after,
+        policy,
+    })
+}
+
+fn decide(booking: &Booking, seen: &Seen, policy: Policy, now: DateTime<Utc>) -> Decision {
+    match linked(booking, policy, now).map(|linked| reconcile::plan(&linked, seen)) {
+        None => Decision::Nothing,
+        // Negative buffers leave nothing of a booking that is so short.
+        Some(Decision::Move(to)) if claimed(booking, to).is_none() => Decision::Remember,
+        Some(decision) => decision,
     }
 }
 
@@ -99,20 +114,50 @@ impl Tx {
                 return Ok(true);
             }
         }
-        let decision = match decide(&booking, seen, self.now()) {
-            Decision::Move(_) | Decision::Cancel if booking.updated_at >= since => Decision::Wait,
+        let policy = self.calendar_changes(business).await?;
+        let decision = match decide(&booking, seen, policy, self.now()) {
+            Decision::Move(_) | Decision::Cancel | Decision::Keep if booking.updated_at >= since => Decision::Wait,
+            // It may be in another calendar of the owner's: the read looks there.
+            Decision::Cancel | Decision::Keep
+                if *seen == Seen::Deleted && !self.sister_calendars(business, calendar).await?.is_empty() =>
+            {
+                Decision::Wait
+            }
             decision => decision,
         };
-        self.carry_out(&mut booking, seen, decision).await
+        self.carry_out(&mut booking, seen, decision, policy).await
     }
 
     /// Lets a booking that this transaction has locked follow its event, as Google just gave it. Saves it.
     pub async fn follow(&mut self, booking: &mut Booking, seen: &Seen) -> Result<bool> {
-        let decision = decide(booking, seen, self.now());
-        self.carry_out(booking, seen, decision).await
+        let policy = self.calendar_changes(booking.business).await?;
+        let decision = decide(booking, seen, policy, self.now());
+        self.carry_out(booking, seen, decision, policy).await
     }
 
-    async fn carry_out(&mut self, booking: &mut Booking, seen: &Seen, decision: Decision) -> Result<bool> {
+    async fn carry_out(
+        &mut self,
+        booking: &mut Booking,
+        seen: &Seen,
+        decision: Decision,
+        policy: Policy,
+    ) -> Result<bool> {
+        let owed = self.do_decided(booking, seen, decision).await?;
+        let Seen::Live { interval, .. } = seen else { return Ok(owed) };
+        let difference = match decision {
+            Decision::Keep => Some(Difference::Moved),
+            // What differs while something is to be written may differ for that.
+            Decision::Write if *interval != Some(booking.interval) => return Ok(owed),
+            Decision::Remember | Decision::Move(_) | Decision::Write => {
+                linked(booking, policy, self.now()).and_then(|linked| reconcile::difference(&linked, seen))
+            }
+            Decision::Nothing | Decision::Wait | Decision::Cancel | Decision::Remove => return Ok(owed),
+        };
+        self.set_difference(booking, difference, *interval).await?;
+        Ok(owed)
+    }
+
+    async fn do_decided(&mut self, booking: &mut Booking, seen: &Seen, decision: Decision) -> Result<bool> {
         let etag = match seen {
             Seen::Live { etag, .. } => etag.clone(),
             Seen::Deleted | Seen::Missing => None,
@@ -127,11 +172,11 @@ impl Tx {
         match decision {
             Decision::Nothing => Ok(false),
             Decision::Remember => {
-                if let Some(link) = &mut booking.link {
+                if let Some(link) = booking.link.as_mut().filter(|link| link.etag != etag) {
                     // With the etag of what the owner left, the next change of ours meets no conflict.
                     link.etag = etag;
+                    self.update_booking(booking).await?;
                 }
-                self.update_booking(booking).await?;
                 Ok(false)
             }
             Decision::Wait => {
@@ -145,6 +190,7 @@ impl Tx {
                 }
                 Ok(false)
             }
+            Decision::Keep => self.keep_against_owner(booking, seen, etag).await,
             Decision::Write | Decision::Remove => {
                 if let (Some(link), Seen::Live { interval, .. }) = (&mut booking.link, seen) {
                     // Google holds something: the next step is a change or a removal of that.
@@ -161,9 +207,35 @@ impl Tx {
     }
 
     /// Whether the booking would end, were its event seen like this.
-    pub(super) fn would_cancel(&self, booking: &Booking, seen: &Seen) -> bool {
+    pub(super) fn would_cancel(&self, booking: &Booking, seen: &Seen, policy: Policy) -> bool {
         booking.link.as_ref().is_some_and(|link| link.gone.is_none())
-            && decide(booking, seen, self.now()) == Decision::Cancel
+            && decide(booking, seen, policy, self.now()) == Decision::Cancel
+    }
+
+    /// The booking stays as it is, and so does what the owner made of its event.
+    async fn keep_against_owner(&mut self, booking: &mut Booking, seen: &Seen, etag: Option<String>) -> Result<bool> {
+        let told = told(booking);
+        booking.updated_at = self.now();
+        let Seen::Live { interval, .. } = seen else {
+            if let Some(link) = &mut booking.link {
+                (link.gone, link.recheck) = (Some(Gone::Kept), false);
+            }
+            booking.calendar_sync = CalendarSync::None;
+            self.update_booking(booking).await?;
+            self.set_difference(booking, Some(Difference::Deleted), None).await?;
+            return Ok(false);
+        };
+        if let (Some(link), Some(interval)) = (&mut booking.link, *interval) {
+            // Details that Google was not told yet are still owed; the time is the owner's to change back.
+            let version = if told { booking.version } else { booking.version - 1 };
+            link.written = Some(Content { version, interval });
+            link.etag = etag;
+        }
+        self.update_booking(booking).await?;
+        if !told {
+            self.owe_event(booking.business, booking.id).await?;
+        }
+        Ok(!told)
     }
 
     /// The event is there after all, or again.
@@ -181,6 +253,7 @@ impl Tx {
         let now = self.now();
         let told = told(booking);
         let resources = self.claimed_resources(booking.business, booking.id).await?;
+        let before = resources.clone();
         self.lock_resources(booking.business, &resources).await?;
         booking.interval = to;
         booking.version += 1;
@@ -207,13 +280,16 @@ impl Tx {
         }
         self.update_booking(booking).await?;
         self.record_step(booking, Step::Rescheduled, Source::Owner).await?;
+        tell(booking.business, booking.id, News::MovedByOwner);
         if meets {
-            self.record_step(booking, Step::Conflict, Source::Owner).await?;
             tracing::warn!(business = %booking.business, booking = %booking.id, "the owner moved a booking onto another");
         }
         if let Some(link) = &booking.link {
             let (calendar, event) = (link.calendar, link.event_id.clone());
             self.drop_own_busy(booking.business, calendar, &event).await?;
+        }
+        for resource in before {
+            self.meet_others(booking, resource).await?;
         }
         if !told {
             self.owe_event(booking.business, booking.id).await?;
@@ -234,6 +310,8 @@ impl Tx {
         self.end_claims(booking).await?;
         self.update_booking(booking).await?;
         self.record_step(booking, Step::Cancelled, Source::Owner).await?;
+        tell(booking.business, booking.id, News::CancelledByOwner);
+        self.end_conflicts(booking, false).await?;
         if let Some(link) = &booking.link {
             let (calendar, event) = (link.calendar, link.event_id.clone());
             self.drop_own_busy(booking.business, calendar, &event).await?;

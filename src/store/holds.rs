@@ -53,8 +53,9 @@ impl Tx {
         rows.into_iter().map(pair).collect()
     }
 
-    /// Lets the claims of a booking count until `until`, or for good.
+    /// Lets the claims of a hold or booking that this transaction has locked count until `until`, or for good.
     pub async fn claim_until(&mut self, booking: &Booking, until: Option<DateTime<Utc>>) -> Result<()> {
+        self.lock_claimed(booking.business, &[booking.id]).await?;
         let (business, id) = (booking.business.to_string(), booking.id.to_string());
         let rows: Vec<(String,)> = fetch!(fetch_all, self, CLAIM_UNTIL, business, id, until.map(micros))?;
         self.claims_changed(booking.business, &rows)
@@ -63,6 +64,7 @@ impl Tx {
     /// Ends a hold that this transaction has locked, by the state it is to have: its claims no longer count.
     pub async fn end_hold(&mut self, booking: &mut Booking, step: Step, source: Source) -> Result<()> {
         booking.updated_at = self.now();
+        self.lock_claimed(booking.business, &[booking.id]).await?;
         self.end_claims(booking).await?;
         self.update_booking(booking).await?;
         self.record_step(booking, step, source).await

@@ -23,18 +23,27 @@ pub mod causes;
 pub mod changes;
 pub mod channels;
 pub mod claims;
+pub mod conflicts;
+pub mod deliveries;
+pub mod elsewhere;
+pub mod endpoints;
 pub mod events;
 pub mod follow;
+pub mod guests;
 pub mod holds;
 pub mod idempotency;
 pub mod leases;
 pub mod limited;
 mod log;
+pub mod notices;
 pub mod oauth_states;
 pub mod offers;
+pub mod operator;
 pub mod outbox;
+pub mod overrides;
 pub mod quota;
 pub mod resources;
+pub mod search;
 pub mod services;
 pub mod survey;
 mod together;
@@ -171,18 +180,26 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     changes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
+    conflicts::STATEMENTS,
+    deliveries::STATEMENTS,
+    endpoints::STATEMENTS,
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
+    guests::STATEMENTS,
     holds::STATEMENTS,
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     limited::STATEMENTS,
+    notices::STATEMENTS,
     oauth_states::STATEMENTS,
     offers::STATEMENTS,
+    operator::STATEMENTS,
     outbox::STATEMENTS,
+    overrides::STATEMENTS,
     quota::STATEMENTS,
     resources::STATEMENTS,
+    search::STATEMENTS,
     services::STATEMENTS,
     survey::STATEMENTS,
     turns::STATEMENTS,

@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse, to_json};
 use crate::{
     availability::WeeklyHours,
-    domain::{BusinessId, ResourceId},
+    domain::{BookingId, BusinessId, ResourceId},
 };
 
 /// A person, chair or room that bookings occupy.
@@ -67,7 +67,14 @@ pub const LOCK: Sql = Sql {
     sqlite: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2",
     postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2 FOR UPDATE",
 };
-pub(super) const STATEMENTS: &[(&str, Sql)] = &[("INSERT", INSERT), ("LIST", LIST), ("UPDATE", UPDATE), ("LOCK", LOCK)];
+/// The same for several at once: rows are locked in the order in which they are given out. Their ids, with commas.
+const LOCK_SEVERAL: Sql = Sql {
+    sqlite: "SELECT capacity FROM resource WHERE business_id = $1 AND instr($2, id) > 0 ORDER BY id",
+    postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = ANY(string_to_array($2, ','))
+                ORDER BY id FOR UPDATE",
+};
+pub(super) const STATEMENTS: &[(&str, Sql)] =
+    &[("INSERT", INSERT), ("LIST", LIST), ("UPDATE", UPDATE), ("LOCK", LOCK), ("LOCK_SEVERAL", LOCK_SEVERAL)];
 
 impl TryFrom<Row> for Resource {
     type Error = Error;
@@ -135,14 +142,28 @@ impl Tx {
         Ok(())
     }
 
+    /// Holds every resource that these bookings claim, which this transaction has locked already. Whoever ends or moves the
+    /// claims of a hold has them: a booking that checks one of its resources ends the claims of all holds that ran out.
+    pub async fn lock_claimed(&mut self, business: BusinessId, bookings: &[BookingId]) -> Result<Vec<ResourceId>> {
+        let mut resources = Vec::new();
+        for booking in bookings {
+            resources.extend(self.claimed_resources(business, *booking).await?);
+        }
+        self.lock_resources(business, &resources).await?;
+        Ok(resources)
+    }
+
     /// Holds `resources` for this transaction, so that what is read of their claims stays true until it ends. Unknown
     /// ones are passed over.
     pub async fn lock_resources(&mut self, business: BusinessId, resources: &[ResourceId]) -> Result<()> {
         let mut resources = resources.to_vec();
         resources.sort_unstable();
         resources.dedup();
-        for id in resources {
+        if let [id] = resources[..] {
             let _: Option<(i64,)> = fetch!(fetch_optional, self, LOCK, business.to_string(), id.to_string())?;
+        } else if !resources.is_empty() {
+            let ids = resources.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let _: Vec<(i64,)> = fetch!(fetch_all, self, LOCK_SEVERAL, business.to_string(), ids)?;
         }
         Ok(())
     }

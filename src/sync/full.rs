@@ -71,15 +71,21 @@ impl Mirrors {
         finished.odd_events = seen.odd;
         self.metrics.odd_events(u64::try_from(seen.odd).unwrap_or_default());
         let (resource, length) = (pass.calendar.resource, self.lease());
-        let switch = store::work::<(), store::Error, _>(move |tx| {
+        let switch = store::work::<bool, store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, 0).await?;
                 // No booking is checked against the old slots and committed after the new ones.
                 tx.lock_resources(lease.business, resource.as_slice()).await?;
-                tx.finish_pass(&lease, &finished).await
+                tx.finish_pass(&lease, &finished).await?;
+                match resource {
+                    Some(resource) => tx.note_conflicts(lease.business, resource).await,
+                    None => Ok(false),
+                }
             })
         });
-        self.store.write(Lane::Background, switch).await?;
+        if self.store.write(Lane::Background, switch).await? {
+            self.settle_conflicts().await;
+        }
         tell_limited(pass, seen.limited);
         self.settled(pass);
         self.purge(staged).await?;

@@ -81,7 +81,7 @@ impl Mirrors {
             self.store.write(Lane::Background, early).await?;
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
-        let apply = store::work::<i64, store::Error, _>(move |tx| {
+        let apply = store::work::<(i64, bool), store::Error, _>(move |tx| {
             Box::pin(async move {
                 tx.keep_lease(&lease, length, 0).await?;
                 slots.busy.extend(own_slots(tx, &own, zone, finished.coverage).await?);
@@ -107,10 +107,17 @@ impl Mirrors {
                     tx.limit_series(served, id, slots.limited.get(id).copied()).await?;
                 }
                 tx.finish_pass(&lease, &finished).await?;
-                tx.count_limited(served).await
+                let mut meets = false;
+                if let Some(resource) = resource {
+                    meets = tx.note_conflicts(lease.business, resource).await?;
+                }
+                Ok((tx.count_limited(served).await?, meets))
             })
         });
-        let limited = self.store.write(Lane::Background, apply).await?;
+        let (limited, meets) = self.store.write(Lane::Background, apply).await?;
+        if meets {
+            self.settle_conflicts().await;
+        }
         tell_limited(pass, limited);
         self.settled(pass);
         Ok(Report { kind: "incremental", items: count, dead_channel: silence.dead })

@@ -126,7 +126,10 @@ pub(super) fn known_times(booking: &Booking) -> [Option<Interval>; 3] {
     let link = booking.link.as_ref();
     [
         Some(booking.interval),
-        link.and_then(|link| link.written).map(|written| written.interval),
+        link.and_then(|link| link.written)
+            // Told, and elsewhere all the same: the owner moved it, and the booking was kept.
+            .filter(|written| written.version < booking.version || written.interval == booking.interval)
+            .map(|written| written.interval),
         link.and_then(|link| link.sent).map(|sent| sent.interval),
     ]
 }
@@ -157,6 +160,7 @@ impl Mirrors {
     pub(super) async fn follow_owner(&self, pass: &Pass, own: &[OwnEvent]) -> Result<(), PassError> {
         let (zone, lease, length, since) = (pass.calendar.time_zone, pass.lease, self.lease(), pass.began - SETTLING);
         let held = self.hold_deletions(pass, own, since).await?;
+        let mut followed = false;
         for own in own.iter().filter(|own| !own.is_echo(zone) && !held.contains(&own.booking.id)) {
             let (booking, event_id) = (own.booking.id, own.event.id.clone());
             let facts = seen(&own.event, own.etag.as_deref(), zone);
@@ -171,8 +175,19 @@ impl Mirrors {
             if self.store.write(Lane::Background, follow).await? {
                 self.outbox.notify_one();
             }
+            followed = true;
+        }
+        if followed {
+            self.settle_conflicts().await;
         }
         Ok(())
+    }
+
+    /// Records what bookings meet by what a pass brought. What fails here is done by the next job.
+    pub(super) async fn settle_conflicts(&self) {
+        if let Err(error) = store::conflicts::settle(&self.store).await {
+            tracing::warn!(%error, "cannot record conflicts of bookings");
+        }
     }
 
     /// Many events deleted at once end no booking before the owner has said so. Returns the bookings of those.

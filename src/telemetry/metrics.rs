@@ -42,6 +42,8 @@ pub const SYNC_FRESHNESS_AGE: &str = "slotd_sync_freshness_age_seconds";
 pub const SYNC_LOST: &str = "slotd_sync_lost_calendars";
 /// Bookings whose events are gone in numbers, and whose owners are asked.
 pub const SYNC_ASKED: &str = "slotd_sync_asked_bookings";
+/// Conflicts between bookings and calendars that are not over, by `kind`.
+pub const OPEN_CONFLICTS: &str = "slotd_booking_open_conflicts";
 /// Google's notifications, by `outcome`.
 pub const PUSH_RECEIVED: &str = "slotd_push_received_total";
 /// From a notification to the changed busy slots.
@@ -50,12 +52,24 @@ pub const PUSH_TO_BUSY_DURATION: &str = "slotd_push_to_busy_duration_seconds";
 pub const BOOKING_REQUESTS: &str = "slotd_booking_requests_total";
 /// Requests to hold a slot, by `outcome`.
 pub const HOLD_REQUESTS: &str = "slotd_hold_requests_total";
+/// Searches for bookings, by `outcome`.
+pub const BOOKING_SEARCHES: &str = "slotd_booking_searches_total";
+/// Customers who were to be invited to their event, by `outcome`.
+pub const BOOKING_INVITATIONS: &str = "slotd_booking_invitations_total";
 /// Attempts to deliver, by `kind` and `outcome`.
 pub const OUTBOX_DELIVERIES: &str = "slotd_outbox_deliveries_total";
 /// Deliveries that wait or are in flight.
 pub const OUTBOX_DEPTH: &str = "slotd_outbox_depth_deliveries";
 /// Age of the oldest delivery that waits.
 pub const OUTBOX_OLDEST_AGE: &str = "slotd_outbox_oldest_age_seconds";
+/// Deliveries that were given up and wait for a person, by `kind`: `google`, `webhook` or `operator`.
+pub const OUTBOX_DEAD: &str = "slotd_outbox_dead_deliveries";
+/// Notices to webhook endpoints that wait or are in flight.
+pub const NOTICE_DEPTH: &str = "slotd_notice_depth_deliveries";
+/// Age of the oldest notice that waits.
+pub const NOTICE_OLDEST_AGE: &str = "slotd_notice_oldest_age_seconds";
+/// Webhook endpoints that were disabled because they failed or are gone.
+pub const NOTICE_DISABLED: &str = "slotd_notice_disabled_endpoints";
 /// Ended audits of mirrors, by `outcome`.
 pub const AUDIT_RUNS: &str = "slotd_audit_runs_total";
 /// Busy time, in seconds, that audits found to differ from Google's, by `kind`.
@@ -118,14 +132,21 @@ pub const DEFINITIONS: &[Definition] = &[
     define(SYNC_LIMITED_SERIES, Kind::Gauge, Unit::Count, "Series that are not mirrored in full"),
     define(SYNC_FRESHNESS_AGE, Kind::Gauge, Unit::Seconds, "Age of the stalest mirror that somebody relies on"),
     define(SYNC_LOST, Kind::Gauge, Unit::Count, "Calendars that Google does not show any more"),
+    define(OPEN_CONFLICTS, Kind::Gauge, Unit::Count, "Conflicts between bookings and calendars that are not over"),
     define(SYNC_ASKED, Kind::Gauge, Unit::Count, "Bookings that wait for an owner's word on their lost events"),
     define(PUSH_RECEIVED, Kind::Counter, Unit::Count, "Notifications received from Google"),
     define(PUSH_TO_BUSY_DURATION, Kind::Histogram, Unit::Seconds, "Time from a notification to the changed busy slots"),
     define(BOOKING_REQUESTS, Kind::Counter, Unit::Count, "Requests to book"),
     define(HOLD_REQUESTS, Kind::Counter, Unit::Count, "Requests to hold a slot"),
+    define(BOOKING_SEARCHES, Kind::Counter, Unit::Count, "Searches for bookings"),
+    define(BOOKING_INVITATIONS, Kind::Counter, Unit::Count, "Customers who were to be invited to their event"),
     define(OUTBOX_DELIVERIES, Kind::Counter, Unit::Count, "Attempts to deliver"),
     define(OUTBOX_DEPTH, Kind::Gauge, Unit::Count, "Deliveries that wait or are in flight"),
     define(OUTBOX_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest delivery that waits"),
+    define(OUTBOX_DEAD, Kind::Gauge, Unit::Count, "Deliveries that were given up and wait for a person"),
+    define(NOTICE_DEPTH, Kind::Gauge, Unit::Count, "Notices to webhook endpoints that wait or are in flight"),
+    define(NOTICE_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest notice that waits"),
+    define(NOTICE_DISABLED, Kind::Gauge, Unit::Count, "Webhook endpoints that slotd disabled"),
     define(AUDIT_RUNS, Kind::Counter, Unit::Count, "Ended audits of mirrors"),
     // Its name has to end like a counter's.
     Definition {
@@ -265,6 +286,17 @@ impl Metrics {
         self.count(BOOKING_REQUESTS, &[("outcome", outcome)], 1);
     }
 
+    /// A search for bookings: `found`, `nothing`, `limited`, `failed`.
+    pub fn searches(&self, outcome: &'static str) {
+        self.count(BOOKING_SEARCHES, &[("outcome", outcome)], 1);
+    }
+
+    /// A customer who was to be invited, or to be told of a change: `sent`; `refused` by Google; `skipped`, since Google
+    /// refused others a short while ago.
+    pub fn invitations(&self, outcome: &'static str) {
+        self.count(BOOKING_INVITATIONS, &[("outcome", outcome)], 1);
+    }
+
     /// A request to hold a slot.
     pub fn holds(&self, outcome: &'static str) {
         self.count(HOLD_REQUESTS, &[("outcome", outcome)], 1);
@@ -284,6 +316,22 @@ impl Metrics {
     /// How long the oldest delivery has been waiting.
     pub fn outbox_oldest_age(&self, age: Duration) {
         self.set(OUTBOX_OLDEST_AGE, &[], age.as_secs_f64());
+    }
+
+    /// How many deliveries were given up: to Google, to webhook endpoints, and notices to the operator.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 deliveries")]
+    pub fn dead_deliveries(&self, google: u64, webhook: u64, operator: u64) {
+        for (kind, count) in [("google", google), ("webhook", webhook), ("operator", operator)] {
+            self.set(OUTBOX_DEAD, &[("kind", kind)], count as f64);
+        }
+    }
+
+    /// How many notices wait or are in flight, how long the oldest has waited, and how many endpoints slotd disabled.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 notices")]
+    pub fn notices(&self, waiting: u64, oldest: Duration, disabled: u64) {
+        self.set(NOTICE_DEPTH, &[], waiting as f64);
+        self.set(NOTICE_OLDEST_AGE, &[], oldest.as_secs_f64());
+        self.set(NOTICE_DISABLED, &[], disabled as f64);
     }
 
     /// Events that were set aside.
@@ -312,6 +360,12 @@ impl Metrics {
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bookings")]
     pub fn asked_bookings(&self, bookings: u64) {
         self.set(SYNC_ASKED, &[], bookings as f64);
+    }
+
+    /// How many conflicts of a kind are open.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 conflicts")]
+    pub fn open_conflicts(&self, kind: &'static str, conflicts: u64) {
+        self.set(OPEN_CONFLICTS, &[("kind", kind)], conflicts as f64);
     }
 
     /// An ended audit, and the busy time that differs: `missing` here, or here in `surplus`. Parts of seconds count as whole
@@ -376,13 +430,18 @@ mod tests {
         metrics.push_to_busy(SHORT);
         metrics.bookings("confirmed");
         metrics.holds("held");
+        metrics.searches("found");
+        metrics.invitations("sent");
         metrics.outbox_delivery("google.insert", "done");
         metrics.outbox_depth(4);
         metrics.outbox_oldest_age(SHORT);
+        metrics.dead_deliveries(1, 2, 0);
+        metrics.notices(3, SHORT, 1);
         metrics.odd_events(2);
         metrics.freshness_age(SHORT);
         metrics.lost_calendars(1);
         metrics.asked_bookings(1);
+        metrics.open_conflicts("event", 1);
         metrics.limited_series(1);
         metrics.audited("drift", TimeDelta::milliseconds(2_500), TimeDelta::zero());
         metrics.audits(SHORT, 1);

@@ -6,12 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::picture::{By, Hold, HoldStanding, News, Picture, SOON, Standing, Told};
 use crate::{
-    availability::{Alternative, Purpose, Reason, Rules, check},
+    availability::{Alternative, Purpose, Reason, Rules},
     booking::{
         BookingError,
         freshness::Terms,
         hold::slot_of,
         office::{Diary, Office, Order, What, Wish, find_alternatives},
+        together::judge_together,
     },
     domain::{BookingId, BusinessId, Interval, ResourceId, booking, booking::State},
     store::{
@@ -93,7 +94,7 @@ pub(super) async fn look(tx: &mut Tx, question: Question) -> Result<Seen, Bookin
         holds.iter().map(|hold| (hold, Known::new(&office, slot_of(hold), Some(rules_of(hold))))).collect();
     let known =
         || offered.iter().filter_map(|(_, known)| known.as_ref()).chain(held.iter().filter_map(|(_, k)| k.as_ref()));
-    let resources: BTreeSet<ResourceId> = known().map(|known| known.offer.resource).collect();
+    let resources: BTreeSet<ResourceId> = known().flat_map(|known| known.order.everybody()).collect();
 
     let around =
         known().map(|known| (known.claim.start().min(known.bare.start()), known.claim.end().max(known.bare.end())));
@@ -176,10 +177,9 @@ struct Eyes<'a> {
 impl Eyes<'_> {
     fn offer(&self, known: Option<&Known>) -> Standing {
         let Some(known) = known else { return Standing::Taken(By::Rules, Reason::Closed) };
-        let agendas = self.office.agendas(&known.order.candidates, self.diary, self.terms, self.now);
-        let Some(agenda) = agendas.first() else { return Standing::Unknown };
-        match check(agenda, &known.order.rules, known.bare.start(), self.now) {
-            Ok(()) => Standing::Free,
+        let groups = self.office.agendas_together(&known.order, self.diary, self.terms, self.now);
+        match judge_together(&groups, &known.order, known.bare.start(), self.now) {
+            Ok(_) => Standing::Free,
             Err(reason) if reason.is_unknown() => Standing::Unknown,
             Err(reason @ (Reason::Busy | Reason::Buffer)) => Standing::Taken(self.taker(known), reason),
             Err(reason) => Standing::Taken(By::Rules, reason),
@@ -188,11 +188,13 @@ impl Eyes<'_> {
 
     /// Who is in the way of a slot that is taken.
     fn taker(&self, known: &Known) -> By {
-        if self.diary.is_busy(known.offer.resource, known.claim) {
+        // The lead comes first, then those who are needed besides.
+        let everybody = known.order.everybody();
+        if everybody.iter().any(|resource| self.diary.is_busy(*resource, known.claim)) {
             return By::Owner;
         }
         let others = self.takers.iter().filter(|taker| {
-            taker.resource == known.offer.resource
+            everybody.contains(&taker.resource)
                 && taker.interval.overlaps(known.claim)
                 && !self.mine.contains(&taker.booking)
         });

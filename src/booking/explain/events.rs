@@ -36,6 +36,7 @@ impl Cause {
             CauseKind::Event { event_id, .. } | CauseKind::OwnEvent { event_id, .. } => Some(event_id),
             CauseKind::Booking { .. }
             | CauseKind::Hours { .. }
+            | CauseKind::Override { .. }
             | CauseKind::Rule { .. }
             | CauseKind::Coverage { .. }
             | CauseKind::Stale { .. } => None,

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Cause, CauseKind, MOMENT};
 use crate::{
-    availability::{Agenda, Reason, Rules, WeeklyHours, check, slots},
+    availability::{Agenda, Reason, Rules, Timetable, WeeklyHours, check, day_of, slots},
     booking::{BookingError, Doubt, freshness::Terms, office::Office},
     domain::{BookingId, Interval, booking::State},
     store::{Tx, bookings::Booking, calendars::Calendar},
@@ -68,8 +68,14 @@ impl Scope<'_> {
         let (agenda, at) = (self.agenda, self.at);
         let length = self.rules.map_or(MOMENT, |rules| rules.duration);
         let open = Interval::new(at, at + length).is_some_and(|bare| agenda.hours.covers(bare, agenda.zone));
-        let own = self.office.resources.iter().any(|known| known.id == agenda.resource && known.hours.is_some());
-        Cause { blocks: !open, kind: CauseKind::Hours { own, door: agenda.hours.about(at, agenda.zone) } }
+        let door = agenda.hours.about(at, agenda.zone);
+        let kind = if let Some((dates, own)) = agenda.hours.override_at(at, agenda.zone) {
+            CauseKind::Override { own, dates: dates.clone(), door }
+        } else {
+            let own = self.office.resources.iter().any(|known| known.id == agenda.resource && known.hours.is_some());
+            CauseKind::Hours { own, door }
+        };
+        Cause { blocks: !open, kind }
     }
 
     /// The rule of the service that speaks about beginning then, by the engine that answers "is it free?".
@@ -80,6 +86,10 @@ impl Scope<'_> {
             Err(Reason::Past) => cause(true, "past", Some(now), None),
             Err(Reason::Notice) => cause(true, "notice", now.checked_add_signed(rules.minimum_notice), None),
             Err(Reason::Horizon) => cause(true, "horizon", None, now.checked_add_signed(rules.horizon)),
+            Err(Reason::Cap) => {
+                let day = day_of(at, self.office.business.time_zone);
+                cause(true, "cap", day.map(Interval::end), day.map(Interval::start))
+            }
             Err(Reason::Buffer) => cause(true, "buffer", Some(self.window.start()), Some(self.window.end())),
             // It can be booked, and is not among the slots that are offered.
             Ok(()) => {
@@ -87,7 +97,7 @@ impl Scope<'_> {
                 let offered = !slots(std::slice::from_ref(agenda), rules, moment, now, 1, false).is_empty();
                 if offered { None } else { cause(false, "step", None, None) }
             }
-            Err(Reason::Busy | Reason::Closed | Reason::Cap | Reason::OutsideCoverage | Reason::Stale) => None,
+            Err(Reason::Busy | Reason::Closed | Reason::OutsideCoverage | Reason::Stale) => None,
         }
     }
 
@@ -141,7 +151,14 @@ impl Scope<'_> {
     /// Whether the claims alone leave no room.
     fn is_full(&self) -> bool {
         let hours = WeeklyHours::always();
-        let bookings_alone = Agenda { hours: &hours, busy: &[], coverage: None, withheld: None, ..*self.agenda };
+        let bookings_alone = Agenda {
+            hours: Timetable::from(&hours),
+            busy: &[],
+            coverage: None,
+            withheld: None,
+            capped: &[],
+            ..*self.agenda
+        };
         let rules = self.rules.unwrap_or(Rules::lasting(MOMENT));
         let whenever = Rules { minimum_notice: TimeDelta::zero(), horizon: Rules::HORIZON, ..rules };
         check(&bookings_alone, &whenever, self.at, self.at).is_err()

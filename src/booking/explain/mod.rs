@@ -14,9 +14,10 @@ use super::{
     BookingError, Desk, Doubt, Standing,
     freshness::Terms,
     office::{Diary, Office, What, Wish, around},
+    together::judge_together,
 };
 use crate::{
-    availability::{Agenda, Door, Purpose, Reason, Rules, check},
+    availability::{Agenda, DateOverride, Door, Purpose, Reason, Rules, check},
     domain::{BookingId, BusinessId, CalendarId, Interval, ResourceId},
     store::{self, Tx},
 };
@@ -55,7 +56,9 @@ pub enum Verdict {
 /// Why a moment is what it is, of each resource.
 #[derive(Debug, Clone)]
 pub struct Explanation {
-    /// In the order of their ids.
+    /// Whether all that the service needs at once could begin then, or why not; none when it needs one resource.
+    pub together: Option<Result<(), Reason>>,
+    /// In the order of their ids, group by group where several are needed.
     pub resources: Vec<ResourceExplained>,
     /// There are more resources than are told.
     pub truncated: bool,
@@ -72,6 +75,8 @@ pub struct ResourceExplained {
     pub resource: ResourceId,
     /// As receptionists call it.
     pub name: String,
+    /// In which group of what the service needs it stands, from 0.
+    pub group: Option<usize>,
     /// What the moment is.
     pub verdict: Verdict,
     /// Whether the service could begin then, or why not; none when no service was asked about.
@@ -142,9 +147,18 @@ pub enum CauseKind {
         /// What they say.
         door: Door,
     },
+    /// The date is not like the week: what counts instead of the opening hours.
+    Override {
+        /// Whether it is the resource's own; else the business's.
+        own: bool,
+        /// Which dates, and what they are.
+        dates: DateOverride,
+        /// What it says.
+        door: Door,
+    },
     /// A rule of the service.
     Rule {
-        /// `past`, `notice`, `horizon`, `buffer` or `step`.
+        /// `past`, `notice`, `horizon`, `cap`, `buffer` or `step`.
         rule: &'static str,
         /// It would be kept from here on.
         from: Option<DateTime<Utc>>,
@@ -188,21 +202,28 @@ async fn explain(
 ) -> Result<Explanation, BookingError> {
     let (now, office) = (tx.now(), Office::read(tx, business).await?);
     let what = question.service.clone().map_or(What::Lasting(MOMENT), What::Service);
-    let mut order = office.order(&Wish { what, resource: question.resource.clone(), call_id: None })?;
+    let order = office.order(&Wish { what, resource: question.resource.clone(), call_id: None })?;
     let rules = question.service.is_some().then_some(order.rules);
-    let truncated = order.candidates.len() > RESOURCES_MAX;
-    order.candidates.truncate(RESOURCES_MAX);
+    let everybody = order.everybody();
     let window = around(question.at, &order.rules)?;
-    let diary = Diary::read(tx, business, &order.candidates, window, &[]).await?;
-    let mut resources = Vec::with_capacity(order.candidates.len());
-    for agenda in office.agendas(&order.candidates, &diary, terms, now) {
-        let scope = Scope { office: &office, agenda: &agenda, at: question.at, rules, window, terms, now };
-        resources.push(one(tx, &scope).await?);
+    let mut diary = Diary::read(tx, business, &everybody, window, &[]).await?;
+    diary.count(tx, &office, &order, window, &[]).await?;
+    let groups = office.agendas_together(&order, &diary, terms, now);
+    let is_together = !order.besides.is_empty();
+    let together = is_together.then(|| judge_together(&groups, &order, question.at, now).map(|_| ()));
+    let mut resources = Vec::new();
+    for (place, agendas) in groups.iter().enumerate() {
+        for agenda in agendas.iter().take(RESOURCES_MAX.saturating_sub(resources.len())) {
+            let scope = Scope { office: &office, agenda, at: question.at, rules, window, terms, now };
+            let group = is_together.then_some(place);
+            resources.push(ResourceExplained { group, ..one(tx, &scope).await? });
+        }
     }
     Ok(Explanation {
+        together,
         resources,
-        truncated,
-        standing: Standing::of(office.blocking(&order.candidates), now, terms.fresh_for),
+        truncated: everybody.len() > RESOURCES_MAX,
+        standing: Standing::of(office.blocking(&everybody), now, terms.fresh_for),
         zone: office.zone(order.named),
     })
 }
@@ -224,6 +245,7 @@ async fn one(tx: &mut Tx, scope: &Scope<'_>) -> Result<ResourceExplained, Bookin
     Ok(ResourceExplained {
         resource: agenda.resource,
         name: resource.map(|resource| resource.name.clone()).unwrap_or_default(),
+        group: None,
         verdict: verdict(agenda, at),
         start: scope.rules.map(|rules| check(agenda, &rules, at, scope.now)),
         causes,

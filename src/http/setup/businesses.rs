@@ -8,13 +8,14 @@ use crate::{
     auth::Caller,
     availability::{Policy, WeeklyHours, WhenStale, WhenUnknown},
     domain::{
-        BusinessId,
+        BusinessId, reconcile,
         template::{self, BODY, TITLE},
     },
     http::{Api, Json, Path, Problem, Query, wire::language},
     store::{self, Lane, api_keys::Scope, businesses::Business},
 };
 
+const TITLE_MAX: usize = 300;
 const TEMPLATE_MAX: usize = 2_000;
 const PAGE_MAX: u32 = 200;
 
@@ -29,8 +30,12 @@ pub(in crate::http) struct BusinessInput {
     event_title: Option<String>,
     event_description: Option<String>,
     #[serde(default)]
+    invite_customers: bool,
+    #[serde(default)]
     freshness: PolicyPatch,
     language: Option<String>,
+    #[serde(default)]
+    calendar_changes: reconcile::Policy,
 }
 
 /// What is done with a mirror that is behind. What is absent stays.
@@ -57,9 +62,11 @@ pub(in crate::http) struct BusinessPatch {
     hours: Option<WeeklyHours>,
     event_title: Option<String>,
     event_description: Option<String>,
+    invite_customers: Option<bool>,
     #[serde(default)]
     freshness: PolicyPatch,
     language: Option<String>,
+    calendar_changes: Option<reconcile::Policy>,
 }
 
 /// A business as answers tell it.
@@ -72,9 +79,12 @@ pub(in crate::http) struct BusinessBody {
     hours: WeeklyHours,
     event_title: String,
     event_description: String,
+    /// Customers with an e-mail address become guests of their booking's event.
+    invite_customers: bool,
     freshness: Policy,
     /// In which times are said.
     language: &'static str,
+    calendar_changes: reconcile::Policy,
 }
 
 impl From<Business> for BusinessBody {
@@ -87,8 +97,10 @@ impl From<Business> for BusinessBody {
             hours: business.hours,
             event_title: business.event_title,
             event_description: business.event_body,
+            invite_customers: business.invite_customers,
             freshness: business.freshness,
             language: business.language.tag(),
+            calendar_changes: business.calendar_changes,
         }
     }
 }
@@ -98,9 +110,24 @@ fn region(code: &str) -> Result<String, Problem> {
     code.parse::<phonenumber::country::Id>().map(|_| code.to_owned()).map_err(|_| expected())
 }
 
-fn template(field: &'static str, value: &str) -> Result<String, Problem> {
-    if value.chars().count() > TEMPLATE_MAX {
-        return Err(Problem::invalid(field, format!("at most {TEMPLATE_MAX} characters are expected")));
+/// The template of a title is one line, and not empty: an event without a title is found by nobody.
+fn title(value: &str) -> Result<String, Problem> {
+    if value.trim().is_empty() || value.chars().any(char::is_control) {
+        return Err(Problem::invalid("/event_title", "one line of text is expected, such as {service} - {name}"));
+    }
+    template("/event_title", value, TITLE_MAX)
+}
+
+fn description(value: &str) -> Result<String, Problem> {
+    if value.chars().any(|letter| letter.is_control() && letter != '\n') {
+        return Err(Problem::invalid("/event_description", "control characters other than line ends are not allowed"));
+    }
+    template("/event_description", value, TEMPLATE_MAX)
+}
+
+fn template(field: &'static str, value: &str, max: usize) -> Result<String, Problem> {
+    if value.chars().count() > max {
+        return Err(Problem::invalid(field, format!("at most {max} characters are expected")));
     }
     template::check(value).map_err(|unknown| Problem::invalid(field, unknown.to_string()))?;
     Ok(value.to_owned())
@@ -120,10 +147,12 @@ pub(in crate::http) async fn create_business(
         time_zone: zone("/time_zone", &body.time_zone)?,
         region: region(body.region.as_deref().unwrap_or("US"))?,
         hours: body.hours.unwrap_or_else(WeeklyHours::always),
-        event_title: template("/event_title", body.event_title.as_deref().unwrap_or(TITLE))?,
-        event_body: template("/event_description", body.event_description.as_deref().unwrap_or(BODY))?,
+        event_title: title(body.event_title.as_deref().unwrap_or(TITLE))?,
+        event_body: description(body.event_description.as_deref().unwrap_or(BODY))?,
+        invite_customers: body.invite_customers,
         freshness: body.freshness.apply(Policy::default()),
         language: language("/language", body.language.as_deref())?.unwrap_or_default(),
+        calendar_changes: body.calendar_changes,
         created_at: now,
     };
     let row = business.clone();
@@ -189,8 +218,8 @@ pub(in crate::http) async fn patch_business(
     let new_name = body.name.map(name).transpose()?;
     let new_zone = body.time_zone.as_deref().map(|text| zone("/time_zone", text)).transpose()?;
     let new_region = body.region.as_deref().map(region).transpose()?;
-    let title = body.event_title.as_deref().map(|text| template("/event_title", text)).transpose()?;
-    let description = body.event_description.as_deref().map(|text| template("/event_description", text)).transpose()?;
+    let new_title = body.event_title.as_deref().map(title).transpose()?;
+    let new_description = body.event_description.as_deref().map(description).transpose()?;
     let language = language("/language", body.language.as_deref())?;
     let change = store::work::<Business, Problem, _>(move |tx| {
         Box::pin(async move {
@@ -199,10 +228,12 @@ pub(in crate::http) async fn patch_business(
             business.time_zone = new_zone.unwrap_or(business.time_zone);
             business.region = new_region.unwrap_or(business.region);
             business.hours = body.hours.unwrap_or(business.hours);
-            business.event_title = title.unwrap_or(business.event_title);
-            business.event_body = description.unwrap_or(business.event_body);
+            business.event_title = new_title.unwrap_or(business.event_title);
+            business.event_body = new_description.unwrap_or(business.event_body);
+            business.invite_customers = body.invite_customers.unwrap_or(business.invite_customers);
             business.freshness = body.freshness.apply(business.freshness);
             business.language = language.unwrap_or(business.language);
+            business.calendar_changes = body.calendar_changes.unwrap_or(business.calendar_changes);
             tx.update_business(&business).await?;
             Ok(business)
         })

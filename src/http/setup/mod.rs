@@ -1,6 +1,8 @@
 //! Setting a business up: the business itself, its resources and its services.
 
 mod businesses;
+mod needs;
+mod overrides;
 mod resources;
 mod services;
 
@@ -12,6 +14,7 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 pub(super) use businesses::{business, businesses, create_business, patch_business};
+pub(super) use overrides::{create_override, delete_override, overrides, put_override};
 pub(super) use resources::{create_resource, put_resource, resources};
 pub(super) use services::{create_service, put_service, services};
 

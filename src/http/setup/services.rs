@@ -4,7 +4,7 @@ use axum::{extract::State, response::Response};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{created, name, room};
+use super::{created, name, needs, room};
 use crate::{
     auth::Caller,
     availability::Rules,
@@ -27,9 +27,14 @@ pub(in crate::http) struct ServiceInput {
     #[serde(default)]
     minimum_notice_min: i64,
     horizon_days: Option<i64>,
+    /// Without an end when absent.
+    daily_cap: Option<i64>,
     /// Ids or names; everybody when empty.
     #[serde(default)]
     resources: Vec<String>,
+    /// Groups of ids or names, of which one each is needed at once.
+    #[serde(default)]
+    needs: Vec<Vec<String>>,
 }
 
 /// A service as answers tell it.
@@ -43,7 +48,11 @@ pub(in crate::http) struct ServiceBody {
     slot_step_min: i64,
     minimum_notice_min: i64,
     horizon_days: i64,
+    /// Without an end when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    daily_cap: Option<u32>,
     resources: Vec<ResourceId>,
+    needs: Vec<Vec<ResourceId>>,
 }
 
 impl From<Service> for ServiceBody {
@@ -57,9 +66,18 @@ impl From<Service> for ServiceBody {
             slot_step_min: service.rules.slot_step.num_minutes(),
             minimum_notice_min: service.rules.minimum_notice.num_minutes(),
             horizon_days: service.rules.horizon.num_days(),
+            daily_cap: service.rules.daily_cap,
             resources: service.resources,
+            needs: service.needs,
         }
     }
+}
+
+/// Most bookings a day that a cap may allow.
+const DAILY_CAP_MAX: i64 = 10_000;
+
+fn u32_of(value: i64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 fn within(field: &'static str, value: i64, range: std::ops::RangeInclusive<i64>) -> Result<i64, Problem> {
@@ -82,6 +100,7 @@ impl ServiceInput {
             slot_step: minutes("/slot_step_min", step, 1..=DAY)?,
             minimum_notice: minutes("/minimum_notice_min", self.minimum_notice_min, 0..=365 * DAY)?,
             horizon: TimeDelta::days(within("/horizon_days", horizon, 1..=3_660)?),
+            daily_cap: self.daily_cap.map(|cap| within("/daily_cap", cap, 1..=DAILY_CAP_MAX)).transpose()?.map(u32_of),
         })
     }
 }
@@ -129,12 +148,15 @@ async fn save_service(
             }
             resources.sort_unstable();
             resources.dedup();
-            let service = Service { business, id, name, rules, resources, created_at: now };
+            let needs = needs::read(&body.needs, &resources, &known)?;
+            let service = Service { business, id, name, rules, resources, needs, created_at: now };
             let services = tx.services(business).await?;
             if new {
                 room(services.len(), "services")?;
                 tx.insert_service(&service).await?;
             } else if services.iter().any(|known| known.id == id) {
+                // What is being counted against the cap is counted first.
+                tx.lock_service(business, id).await?;
                 tx.update_service(&service).await?;
             } else {
                 return Err(Problem::not_found("service"));

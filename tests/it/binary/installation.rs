@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{DEADLINE, LOOK_EVERY, client::Client};
+use super::{DEADLINE, LOOK_EVERY, client::Client, power::Death};
 use crate::harness::Home;
 
 /// Whose Google account it is.
@@ -109,7 +109,16 @@ impl Installation {
 
     /// Starts the daemon and waits until it takes requests.
     pub(crate) async fn start(&self) -> Daemon {
-        let mut child = self.command(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();
+        self.start_with(self.command(&["serve"])).await.expect("the daemon ended before it was up")
+    }
+
+    /// The same for one that will die; `None` when it did so before it was up.
+    pub(crate) async fn start_to_die(&self, death: &Death) -> Option<Daemon> {
+        self.start_with(death.over(self.command(&["serve"]))).await
+    }
+
+    async fn start_with(&self, mut command: Command) -> Option<Daemon> {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, (sender, mut receiver)) = (child.stderr.take().unwrap(), mpsc::unbounded_channel());
         let kept = Arc::clone(&log);
@@ -123,9 +132,8 @@ impl Installation {
             }
         });
         let mut daemon = Daemon { child, log, api: Client::new(String::new(), self.key.clone()) };
-        let address = timeout(DEADLINE, receiver.recv()).await.unwrap();
-        daemon.api.root = format!("http://{}", address.expect("the daemon ended before it was up"));
-        daemon
+        daemon.api.root = format!("http://{}", timeout(DEADLINE, receiver.recv()).await.unwrap()?);
+        Some(daemon)
     }
 
     /// The stand-in's API, as the owner.
@@ -145,9 +153,19 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Ends it as a power cut would.
     pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
+        self.end();
         self.child.wait().unwrap();
         self.check_log();
+    }
+
+    /// Lets the power go.
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Ends it as systemd would, and tells how it went.

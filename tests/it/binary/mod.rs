@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod first_sync;
 mod installation;
+mod power;
 mod refusals;
 mod salon;
 mod stop;

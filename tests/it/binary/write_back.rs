@@ -10,6 +10,7 @@ use slotd_sandbox::{Effect, Fault};
 use super::{
     client::Client,
     installation::{Daemon, Installation},
+    power::{Death, kills, need_strace},
     salon::{Salon, google_events, span, text, tomorrow},
     wait_for,
 };
@@ -100,6 +101,7 @@ on_both_engines! {
     }
 
     async fn each_booking_has_one_event_however_often_the_daemon_is_killed_while_writing(home: Home) {
+        need_strace();
         let installation = Installation::new(home).await;
         let mut daemon: Daemon = installation.start().await;
         let salon = Salon::open(&installation, &daemon, Vec::new()).await;
@@ -107,10 +109,27 @@ on_both_engines! {
         wait_for("the first sync", || async { salon.is_mirrored(&daemon.api).await.then_some(()) }).await;
 
         let mut booked = Vec::new();
-        for round in 0..ROUNDS {
+        for round in 0..kills(ROUNDS) {
             trouble(&installation);
             work(&salon, &daemon.api, round, &mut booked).await;
-            tokio::time::sleep(Duration::from_millis(rand::random_range(0..400))).await;
+            let death = Death::of_round(round, &installation.home, 0..400);
+            if let Death::After(moment) = death {
+                tokio::time::sleep(moment).await;
+            } else {
+                // What was booked is written by one that dies at it, and its death is waited for only so long.
+                daemon.kill();
+                let Some(mut dying) = installation.start_to_die(&death).await else {
+                    daemon = installation.start().await;
+                    continue;
+                };
+                for _ in 0..10 {
+                    if dying.is_dead() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                daemon = dying;
+            }
             daemon.kill();
             daemon = installation.start().await;
         }

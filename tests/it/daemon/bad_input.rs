@@ -19,6 +19,7 @@ const ROWS: &str =
     "SELECT (SELECT COUNT(*) FROM business) + (SELECT COUNT(*) FROM resource) + (SELECT COUNT(*) FROM service)
     + (SELECT COUNT(*) FROM booking) + (SELECT COUNT(*) FROM claim) + (SELECT COUNT(*) FROM booking_history)
     + (SELECT COUNT(*) FROM booking_event) + (SELECT COUNT(*) FROM outbox) + (SELECT COUNT(*) FROM idempotency)
+    + (SELECT COUNT(*) FROM event_guest) + (SELECT COUNT(*) FROM search_try)
     + (SELECT COUNT(*) FROM call) + (SELECT COUNT(*) FROM calendar) + (SELECT COUNT(*) FROM oauth_state)";
 
 /// A booking's body with one field changed.
@@ -78,6 +79,14 @@ on_both_engines! {
             ("bookings?cursor=7".to_owned(), "cursor"),
             ("bookings?call_id=%00".to_owned(), "call_id"),
             ("bookings?from=2027-01-11T10:00:00".to_owned(), "from"),
+            ("bookings?to=tomorrow".to_owned(), "to"),
+            (format!("bookings?from={ten}&to={nine}"), "to"),
+            (format!("bookings?reference={}", "x".repeat(300)), "reference"),
+            ("bookings?reference=%20".to_owned(), "reference"),
+            ("bookings?reference=a%00b".to_owned(), "reference"),
+            ("bookings?phone=015112345678".to_owned(), "phone"),
+            ("bookings?limit=many".to_owned(), "limit"),
+            ("bookings?limit=201".to_owned(), "limit"),
         ];
         for (question, field) in questions {
             let answer = stage.api.get(&stage.at(&format!("/{question}"))).await;
@@ -103,6 +112,30 @@ on_both_engines! {
             (with("/customer/name", json!("  ")), "/customer/name"),
             (with("/customer/phone", json!("call me")), "/customer/phone"),
             (with("/customer/phone", json!("+49 12")), "/customer/phone"),
+            (with("/customer/name", json!("x".repeat(201))), "/customer/name"),
+            (with("/customer/name", json!("Ada\nLovelace")), "/customer/name"),
+            (with("/customer/name", json!("Ada\u{7}")), "/customer/name"),
+            (with("/customer/name", json!("Ada\u{202e}")), "/customer/name"),
+            (with("/customer/name", json!(7)), "/customer/name"),
+            (with("/customer/name", Value::Null), "/customer/name"),
+            (with("/customer/phone", json!("")), "/customer/phone"),
+            (with("/customer/phone", json!(15_112_345_678_i64)), "/customer/phone"),
+            (with("/customer/phone", json!("1".repeat(1_000))), "/customer/phone"),
+            (with("/customer", json!("Ada")), "/customer"),
+            (with("/customer/email", json!("ada@localhost")), "/customer/email"),
+            (with("/customer/email", json!("Ada <ada@example.com>")), "/customer/email"),
+            (with("/customer/email", json!(format!("{}@example.com", "x".repeat(300)))), "/customer/email"),
+            (with("/customer/email", json!("ada@example.com\nBcc: x@example.com")), "/customer/email"),
+            (with("/customer/language", json!("german")), "/customer/language"),
+            (with("/customer/language", json!(["de"])), "/customer/language"),
+            (with("/notes", json!("a\u{2066}b")), "/notes"),
+            (with("/notes", json!({ "text": "x" })), "/notes"),
+            (with("/reference", json!("a\u{0}b")), "/reference"),
+            (with("/call_id", json!("x".repeat(300))), "/call_id"),
+            (with("/call_id", json!("a\u{0}b")), "/call_id"),
+            (with("/hold_id", json!("7")), "/hold_id"),
+            (with("/service", json!(7)), "/service"),
+            (with("/resource", json!([])), "/resource"),
             (with("/customer/email", json!("not an address")), "/customer/email"),
             (with("/customer/mail", json!("a@example.com")), "/customer/mail"),
             (with("/notes", json!("x".repeat(3_000))), "/notes"),
@@ -123,9 +156,105 @@ on_both_engines! {
             (json!({ "start": "2027-01-11T10:00:00" }), "/start"),
             (json!({ "customer": { "phone": "0" } }), "/customer/phone"),
             (json!({ "resource": "Nobody" }), "/resource"),
+            (json!({ "service": "Massage" }), "/service"),
+            (json!({ "duration_min": 0 }), "/duration_min"),
+            (json!({ "duration_min": 30, "service": "Haircut" }), "/duration_min"),
+            (json!({ "customer": { "name": "" } }), "/customer/name"),
+            (json!({ "customer": { "email": "ada" } }), "/customer/email"),
+            (json!({ "customer": { "language": "d" } }), "/customer/language"),
+            (json!({ "customer": { "mail": "ada" } }), "/customer/mail"),
+            (json!({ "notes": "x".repeat(3_000) }), "/notes"),
+            (json!({ "reference": "x".repeat(300) }), "/reference"),
+            (json!({ "call_id": "call-2" }), "/call_id"),
             (json!({ "status": "cancelled" }), "/status"),
         ] {
             assert_eq!(stage.api.patch(&path, &change).await.problem().2, field, "{change}");
+        }
+        assert_eq!(stage.raw.count(ROWS).await, rows);
+        assert_eq!(stage.booking(&id(&booked)).await["history"].as_array().unwrap().len(), 1);
+    }
+
+    async fn each_wrong_field_of_a_hold_or_a_search_is_pointed_to(db: Db) {
+        let stage = Stage::open(db).await;
+        let slot = json!({ "start": text(at(5, 10, 0)), "service": "Haircut", "call_id": "c" });
+        let held = stage.api.post(&stage.at("/holds"), &slot).await.ok();
+        let rows = stage.raw.count(ROWS).await;
+        let with_field = |field: &str, value: Value| {
+            let mut body = json!({ "start": text(at(5, 12, 0)), "service": "Haircut", "call_id": "c" });
+            body[field] = value;
+            body
+        };
+        for (body, field) in [
+            (with_field("start", json!("soon")), "/start"),
+            (with_field("start", Value::Null), "/start"),
+            (with_field("service", json!("Massage")), "/service"),
+            (with_field("service", Value::Null), "/service"),
+            (with_field("duration_min", json!(30)), "/duration_min"),
+            (with_field("resource", json!("Nobody")), "/resource"),
+            (with_field("call_id", json!("")), "/call_id"),
+            (with_field("call_id", Value::Null), "/call_id"),
+            (with_field("ttl_s", json!(4)), "/ttl_s"),
+            (with_field("ttl_s", json!(901)), "/ttl_s"),
+            (with_field("ttl_s", json!(-1)), "/ttl_s"),
+            (with_field("ttl_s", json!("long")), "/ttl_s"),
+            (with_field("customer", json!({})), "/customer"),
+        ] {
+            let answer = stage.api.post(&stage.at("/holds"), &body).await;
+            assert_eq!(answer.problem(), (400, "invalid".to_owned(), field.to_owned()), "{body}: {}", answer.json());
+        }
+        let path = stage.at(&format!("/holds/{}", id(&held)));
+        for (change, field) in [
+            (json!({}), "/ttl_s"),
+            (json!({ "ttl_s": 0 }), "/ttl_s"),
+            (json!({ "start": "soon" }), "/start"),
+            (json!({ "service": "Massage" }), "/service"),
+            (json!({ "duration_min": -1 }), "/duration_min"),
+            (json!({ "resource": "Nobody" }), "/resource"),
+            (json!({ "call_id": "d" }), "/call_id"),
+        ] {
+            assert_eq!(stage.api.patch(&path, &change).await.problem().2, field, "{change}");
+        }
+        assert_eq!(stage.api.delete(&stage.at("/holds?call_id=%00")).await.problem().2, "call_id");
+        assert_eq!(stage.api.delete(&stage.at("/holds")).await.problem().2, "call_id");
+        for (body, field) in [
+            (json!({}), "/phone"),
+            (json!({ "phone": "0151 12345678" }), "/last_name"),
+            (json!({ "reference": "R-1" }), "/last_name"),
+            (json!({ "phone": "call me", "last_name": "Lovelace" }), "/phone"),
+            (json!({ "phone": 7, "last_name": "Lovelace" }), "/phone"),
+            (json!({ "phone": "0151 12345678", "reference": "R-1", "last_name": "Lovelace" }), "/reference"),
+            (json!({ "phone": "0151 12345678", "call_id": "c", "last_name": "Lovelace" }), "/call_id"),
+            (json!({ "reference": "", "last_name": "Lovelace" }), "/reference"),
+            (json!({ "reference": "x".repeat(129), "last_name": "Lovelace" }), "/reference"),
+            (json!({ "call_id": "" }), "/call_id"),
+            (json!({ "phone": "0151 12345678", "last_name": " " }), "/last_name"),
+            (json!({ "phone": "0151 12345678", "last_name": "-" }), "/last_name"),
+            (json!({ "phone": "0151 12345678", "last_name": "x".repeat(201) }), "/last_name"),
+            (json!({ "phone": "0151 12345678", "last_name": "a\u{0}" }), "/last_name"),
+            (json!({ "phone": "0151 12345678", "start": "2027-01-11T10:00:00" }), "/start"),
+            (json!({ "phone": "0151 12345678", "name": "Lovelace" }), "/name"),
+            (json!({ "phone": "0151 12345678", "code": "123456" }), "/code"),
+        ] {
+            let answer = stage.api.post(&stage.at("/bookings/search"), &body).await;
+            assert_eq!(answer.problem(), (400, "invalid".to_owned(), field.to_owned()), "{body}: {}", answer.json());
+        }
+        assert_eq!(stage.raw.count(ROWS).await, rows);
+    }
+
+    async fn each_wrong_field_of_a_business_is_pointed_to(db: Db) {
+        let stage = Stage::open(db).await;
+        let rows = stage.raw.count(ROWS).await;
+        for (change, field) in [
+            (json!({ "event_title": "" }), "/event_title"),
+            (json!({ "event_title": "{name}\n{phone}" }), "/event_title"),
+            (json!({ "event_title": "x".repeat(301) }), "/event_title"),
+            (json!({ "event_title": "{customer}" }), "/event_title"),
+            (json!({ "event_description": "x".repeat(2_001) }), "/event_description"),
+            (json!({ "event_description": "a\u{0}" }), "/event_description"),
+            (json!({ "invite_customers": "yes" }), "/invite_customers"),
+        ] {
+            let answer = stage.api.patch(&stage.at(""), &change).await;
+            assert_eq!(answer.problem(), (400, "invalid".to_owned(), field.to_owned()), "{change}: {}", answer.json());
         }
         for (path, body, field) in [
             ("/businesses", json!({ "name": "X", "time_zone": "Berlin" }), "/time_zone"),
@@ -154,7 +283,6 @@ on_both_engines! {
         let kept = stage.api.get(&stage.at("")).await.ok();
         assert_eq!(kept["freshness"], json!({ "stale": "verify", "unknown": "refuse" }));
         assert_eq!(stage.raw.count(ROWS).await, rows);
-        assert_eq!(stage.booking(&id(&booked)).await["history"].as_array().unwrap().len(), 1);
     }
 
     async fn a_body_that_is_no_json_or_too_large_is_refused(db: Db) {

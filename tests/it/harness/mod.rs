@@ -97,6 +97,11 @@ impl Home {
         &self.url
     }
 
+    /// Whether it is a file.
+    pub(crate) fn is_sqlite(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
+    }
+
     /// Connections of the test's own, past any store.
     pub(crate) async fn raw(&self, connections_max: u32) -> Raw {
         Raw::connect(&self.url, connections_max).await

@@ -92,7 +92,9 @@ pub(crate) fn business() -> Business {
         hours: WeeklyHours::always(),
         event_title: "{service} - {name}".to_owned(),
         event_body: "Phone: {phone}".to_owned(),
+        invite_customers: true,
         freshness: Policy { stale: WhenStale::Refuse, unknown: WhenUnknown::Answer },
+        calendar_changes: slotd::domain::reconcile::Policy::KeepAndAlert,
         created_at: START,
     }
 }
@@ -121,8 +123,10 @@ pub(crate) fn service(business: BusinessId, resources: Vec<ResourceId>) -> Servi
             slot_step: TimeDelta::minutes(20),
             minimum_notice: TimeDelta::minutes(90),
             horizon: TimeDelta::days(60),
+            daily_cap: Some(7),
         },
         resources,
+        needs: Vec::new(),
         created_at: START,
     }
 }
@@ -177,6 +181,7 @@ pub(crate) fn booking(resource: &Resource, interval: Interval) -> Booking {
             name: "Ada Lovelace".to_owned(),
             phone: "+4915112345678".to_owned(),
             email: None,
+            language: None,
             notes: None,
         }),
         reference: None,

@@ -9,6 +9,7 @@ mod events;
 mod garble;
 mod node;
 mod owner;
+mod receiver;
 mod restart;
 
 use std::{net::Ipv4Addr, time::Duration};
@@ -34,6 +35,7 @@ pub(crate) use events::{Event, Events};
 pub(crate) use garble::garble;
 pub(crate) use node::Node;
 pub(crate) use owner::{EDITOR, OWNER, Owner};
+pub(crate) use receiver::{Receiver, Reply};
 pub(crate) use restart::Ending;
 
 /// The zone of the business, with daylight saving.

@@ -53,7 +53,8 @@ on_both_engines! {
         new.customer = Some(Customer {
             name: "Zoë \"Z\" Åström".to_owned(),
             phone: "+46701234567".to_owned(),
-            email: Some("zoe@example.com".to_owned()),
+            email: Some("zoe@example.com".parse().unwrap()),
+            language: Some("sv".parse().unwrap()),
             notes: Some("no\nscent".to_owned()),
         });
         new.link = Some(EventLink {

@@ -9,6 +9,7 @@ mod contention;
 mod deliveries;
 mod leases;
 mod mirror;
+mod notices;
 mod quota;
 mod round_trips;
 mod sealed;

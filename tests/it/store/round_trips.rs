@@ -82,7 +82,17 @@ on_both_engines! {
         chosen.rules.duration = TimeDelta::minutes(20);
         let row = chosen.clone();
         db.write(move |tx| Box::pin(async move { tx.update_service(&row).await })).await.unwrap();
-        assert_eq!(db.read(move |tx| Box::pin(tx.services(business))).await, [everybody, chosen]);
+        assert_eq!(db.read(move |tx| Box::pin(tx.services(business))).await, [everybody.clone(), chosen.clone()]);
+
+        let mut both = everybody;
+        both.needs = vec![vec![second.id], vec![shop.resource.id]];
+        let row = both.clone();
+        db.write(move |tx| Box::pin(async move { tx.update_service(&row).await })).await.unwrap();
+        assert_eq!(db.read(move |tx| Box::pin(tx.services(business))).await, [both.clone(), chosen.clone()]);
+        both.needs = vec![vec![shop.resource.id, second.id]];
+        let row = both.clone();
+        db.write(move |tx| Box::pin(async move { tx.update_service(&row).await })).await.unwrap();
+        assert_eq!(db.read(move |tx| Box::pin(tx.services(business))).await, [both, chosen]);
     }
 
     async fn an_account(db: Db) {

@@ -4,10 +4,13 @@ use std::fs;
 
 use data_encoding::HEXLOWER;
 use slotd::{
-    domain::{Event, EventKind, EventStatus},
+    domain::{
+        Event, EventKind, EventStatus,
+        guests::{self, Known},
+    },
     store::{
         Error, Sql,
-        bookings::{Booking, Customer},
+        bookings::{Booking, Customer, EventLink},
         events::{Generation, MirroredEvent},
         idempotency::Remembered,
         oauth_states::OAuthState,
@@ -37,6 +40,10 @@ fn state_hash(booking: &Booking) -> Vec<u8> {
     booking.id.uuid().as_bytes().repeat(2)
 }
 
+fn event_id(booking: &Booking) -> String {
+    format!("event of {}", booking.id)
+}
+
 /// Fills one row of each table that has a sealed column, twice over. Gives the two bookings.
 async fn fill(db: &Db) -> [Booking; 2] {
     let mut shop = business();
@@ -54,7 +61,8 @@ async fn fill(db: &Db) -> [Booking; 2] {
     let customer = Customer {
         name: NAME.to_owned(),
         phone: PHONE.to_owned(),
-        email: Some(EMAIL.to_owned()),
+        email: Some(EMAIL.parse().unwrap()),
+        language: None,
         notes: Some(NOTES.to_owned()),
     };
     let bookings = [(60, 90), (120, 150)]
@@ -82,6 +90,18 @@ async fn fill(db: &Db) -> [Booking; 2] {
             return_to: None,
             expires_at: at(10),
         };
+        let link = EventLink {
+            calendar: calendar.id,
+            event_id: event_id(&booking),
+            generation: 0,
+            sent: None,
+            written: None,
+            etag: None,
+            recheck: false,
+            gone: None,
+        };
+        let linked = Booking { link: Some(link), ..booking.clone() };
+        let guest = Known { state: guests::State::Invited, emails: vec![EMAIL.parse().unwrap()] };
         let written = db.write(move |tx| {
             Box::pin(async move {
                 let business = booking.business;
@@ -89,6 +109,8 @@ async fn fill(db: &Db) -> [Booking; 2] {
                 tx.insert_calendar(&calendar).await?;
                 tx.put_events(Generation { business, calendar: calendar.id, number: 1 }, &[event]).await?;
                 tx.insert_booking(&booking).await?;
+                tx.own_event(&linked).await?;
+                tx.keep_event_guest(business, &event_id(&linked), &guest).await?;
                 tx.remember(business, &booking.id.to_string(), &answer).await?;
                 tx.insert_oauth_state(&state).await
             })
@@ -151,13 +173,18 @@ on_both_engines! {
             ("calendar", "summary", "id"),
             ("idempotency", "body", "key"),
             ("oauth_state", "verifier", "state_hash"),
+            ("event_guest", "emails", "event_id"),
         ];
         for (table, column, key) in sealed {
             paste(&raw, table, column, column, key).await;
         }
         let (first, second, state) = (bookings[0].id, bookings[1].id, state_hash(&bookings[1]));
         assert!(db.read(move |tx| Box::pin(tx.booking(business, first))).await.is_some(), "this one is where it was");
+        let guest = event_id(&bookings[1]);
         let moved = [
+            db.store
+                .read(move |tx| Box::pin(async move { tx.event_guest(business, &guest).await.map(drop) }))
+                .await,
             db.store.read(move |tx| Box::pin(async move { tx.booking(business, second).await.map(drop) })).await,
             db.store.read(move |tx| Box::pin(async move { tx.accounts(business).await.map(drop) })).await,
             db.store.read(move |tx| Box::pin(async move { tx.calendars(business).await.map(drop) })).await,
