@@ -14,6 +14,7 @@ pub mod domain;
 pub mod google;
 pub mod http;
 pub mod lifecycle;
+pub mod notify;
 pub mod outbox;
 pub mod store;
 pub mod sync;

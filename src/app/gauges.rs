@@ -26,16 +26,20 @@ pub(super) async fn keep(store: Store, metrics: Metrics, clock: SharedClock, sto
                     tx.audit_figures().await?,
                     tx.limited_series_everywhere().await?,
                     tx.open_conflicts_everywhere().await?,
+                    (tx.notice_depth().await?, tx.dead_operator_notices().await?, tx.disabled_endpoints().await?),
                 ))
             })
         });
         match store.read(read).await {
-            Ok((depth, oldest_look, lost, asked, audits, limited, conflicts)) => {
+            Ok((depth, oldest_look, lost, asked, audits, limited, conflicts, (notices, operator, disabled))) => {
+                let count = |rows: i64| u64::try_from(rows).unwrap_or_default();
                 let age = |since: Option<chrono::DateTime<chrono::Utc>>| {
                     since.and_then(|since| (clock.now() - since).to_std().ok()).unwrap_or_default()
                 };
                 metrics.outbox_depth(u64::try_from(depth.waiting).unwrap_or_default());
                 metrics.outbox_oldest_age(age(depth.oldest));
+                metrics.dead_deliveries(count(depth.dead), count(notices.dead), count(operator));
+                metrics.notices(count(notices.waiting), age(notices.oldest), count(disabled));
                 metrics.limited_series(u64::try_from(limited).unwrap_or_default());
                 metrics.freshness_age(age(oldest_look));
                 metrics.lost_calendars(u64::try_from(lost).unwrap_or_default());

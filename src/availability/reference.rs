@@ -1,11 +1,16 @@
 //! The same answers by the slowest, most obvious way, minute by minute, and properties that hold the engine to them.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, TimeDelta, Timelike, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Agenda, Reason, Rules, WeeklyHours, check, slots};
+use super::{
+    Agenda, DateOverride, DayHours, Reason, Rules, Timetable, WeekLoad, WeeklyHours, capped_days, check, slots,
+    weeks_of,
+};
 use crate::domain::{Interval, ResourceId, interval::merge, zone::utc_to_local};
 
 /// Days on which clocks change, and one on which they do not.
@@ -21,6 +26,9 @@ const PLACES: [(Tz, &str); 9] = [
     (Tz::Asia__Kathmandu, "2026-06-01T00:00:00Z"),
 ];
 
+/// The first and the last day, and the minutes of a day between which it is open.
+type OtherDays = (i64, i64, Vec<(u16, u16)>);
+
 #[derive(Debug, Clone)]
 struct World {
     zone: Tz,
@@ -34,6 +42,14 @@ struct World {
     coverage: Option<(i64, i64)>,
     withheld: bool,
     now: i64,
+    /// Days from the day of interest on which the resource has hours of its own.
+    own: BTreeMap<i64, Vec<(u16, u16)>>,
+    /// From which day to which the business has other hours, and what they are.
+    shared: Option<OtherDays>,
+    /// Where the business is: its days are those of the cap.
+    business_zone: Tz,
+    /// When bookings of the service begin, whoever does them.
+    booked: Vec<i64>,
 }
 
 impl World {
@@ -56,22 +72,40 @@ impl World {
         let mut claims = self.intervals(&self.claims);
         claims.sort_unstable_by_key(|claim| claim.start());
         let coverage = self.coverage.and_then(|(from, to)| Interval::new(self.at(from), self.at(to)));
+        let on = |first: i64, last: i64, openings: &Vec<(u16, u16)>| DateOverride {
+            first: self.date(first),
+            last: self.date(last),
+            hours: DayHours::new(openings.clone()).unwrap(),
+            label: None,
+        };
+        let own: Vec<DateOverride> = self.own.iter().map(|(day, openings)| on(*day, *day, openings)).collect();
+        let shared: Vec<DateOverride> =
+            self.shared.iter().map(|(first, last, openings)| on(*first, *last, openings)).collect();
+        let booked: Vec<DateTime<Utc>> = self.booked.iter().map(|minute| self.at(*minute)).collect();
+        let capped = self.rules.daily_cap.map(|cap| capped_days(&booked, cap, self.business_zone)).unwrap_or_default();
         judge(&Agenda {
             resource: ResourceId::new(Uuid::nil()),
             zone: self.zone,
-            hours: &hours,
+            hours: Timetable::new(&hours, &own, &shared),
             capacity: self.capacity,
             busy: &busy,
             claims: &claims,
             coverage,
             withheld: self.withheld.then_some(Reason::Stale),
+            capped: &capped,
+            load: &[],
         })
     }
 
-    /// The first minute at which the clock shows `local` or later, found by looking at the clock.
-    fn edge(&self, local: NaiveDateTime) -> DateTime<Utc> {
+    /// The date so many days from that of interest.
+    fn date(&self, days: i64) -> NaiveDate {
+        utc_to_local(self.day, self.zone).date() + TimeDelta::days(days)
+    }
+
+    /// The first minute at which a clock shows `local` or later, found by looking at the clock.
+    fn edge(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
         let mut at = local.and_utc() - TimeDelta::hours(15);
-        while utc_to_local(at, self.zone) < local {
+        while utc_to_local(at, zone) < local {
             at += TimeDelta::minutes(1);
         }
         at
@@ -79,22 +113,34 @@ impl World {
 
     /// All openings around the day: first and last local time, first and last instant.
     fn openings_around(&self) -> Vec<(NaiveDateTime, NaiveDateTime, DateTime<Utc>, DateTime<Utc>)> {
-        let first = utc_to_local(self.day, self.zone).date() - TimeDelta::days(3);
         let mut around = Vec::new();
-        for date in first.iter_days().take(7) {
-            for (opens, closes) in &self.openings[date.weekday().num_days_from_monday() as usize] {
+        for day in -3..4 {
+            let date = self.date(day);
+            let shared = self.shared.as_ref().filter(|(first, last, _)| (*first..=*last).contains(&day));
+            let week = &self.openings[date.weekday().num_days_from_monday() as usize];
+            for (opens, closes) in self.own.get(&day).or(shared.map(|(_, _, openings)| openings)).unwrap_or(week) {
                 let local = |minutes: u16| date.and_time(chrono::NaiveTime::MIN) + TimeDelta::minutes(minutes.into());
                 let (opens, closes) = (local(*opens), local(*closes));
-                around.push((opens, closes, self.edge(opens), self.edge(closes)));
+                around.push((opens, closes, Self::edge(opens, self.zone), Self::edge(closes, self.zone)));
             }
         }
         around
+    }
+
+    /// The days of the business that have no room for the service any more.
+    fn slow_full_days(&self) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+        let Some(cap) = self.rules.daily_cap else { return Vec::new() };
+        let midnight = |day: i64| Self::edge(self.date(day).and_time(chrono::NaiveTime::MIN), self.business_zone);
+        let days = (-4..5).map(|day| (midnight(day), midnight(day + 1)));
+        let begin = |from, to| self.booked.iter().filter(|minute| (from..to).contains(&self.at(**minute))).count();
+        days.filter(|(from, to)| begin(*from, *to) >= cap as usize).collect()
     }
 
     fn slow_check(
         &self,
         start: DateTime<Utc>,
         openings: &[(NaiveDateTime, NaiveDateTime, DateTime<Utc>, DateTime<Utc>)],
+        full_days: &[(DateTime<Utc>, DateTime<Utc>)],
     ) -> Result<(), Reason> {
         let Rules { duration, buffer_before, buffer_after, minimum_notice, horizon, .. } = self.rules;
         let now = self.at(self.now);
@@ -113,6 +159,9 @@ impl World {
         let open = |at: DateTime<Utc>| openings.iter().any(|(_, _, opens, closes)| *opens <= at && at < *closes);
         if !minutes(start, start + duration).all(open) {
             return Err(Reason::Closed);
+        }
+        if full_days.iter().any(|(from, to)| *from <= start && start < *to) {
+            return Err(Reason::Cap);
         }
         if self.withheld {
             return Err(Reason::Stale);
@@ -136,7 +185,7 @@ impl World {
     }
 
     fn slow_slots(&self) -> Vec<DateTime<Utc>> {
-        let openings = self.openings_around();
+        let (openings, full_days) = (self.openings_around(), self.slow_full_days());
         let range = self.range();
         let step = self.rules.slot_step.num_minutes();
         (0..range.duration().num_minutes())
@@ -148,7 +197,7 @@ impl World {
                     on_grid && *opens <= local && local < *closes && from <= start && start < to
                 })
             })
-            .filter(|start| self.slow_check(*start, &openings).is_ok())
+            .filter(|start| self.slow_check(*start, &openings, &full_days).is_ok())
             .collect()
     }
 
@@ -160,14 +209,18 @@ impl World {
     }
 }
 
-fn openings() -> impl Strategy<Value = [Vec<(u16, u16)>; 7]> {
-    let day = prop::collection::btree_set(0_u16..=48, 0..5).prop_map(|edges| {
+/// Openings of one day.
+fn day() -> impl Strategy<Value = Vec<(u16, u16)>> {
+    prop::collection::btree_set(0_u16..=48, 0..5).prop_map(|edges| {
         let edges: Vec<u16> = edges.into_iter().map(|edge| edge * 30).collect();
         edges.windows(2).step_by(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>()
-    });
+    })
+}
+
+fn openings() -> impl Strategy<Value = [Vec<(u16, u16)>; 7]> {
     let seven = |day: Vec<(u16, u16)>| std::array::from_fn(|_| day.clone());
     prop_oneof![
-        prop::array::uniform7(day),
+        prop::array::uniform7(day()),
         Just(seven(vec![(0, 1_440)])),
         Just(seven(vec![(0, 360), (1_320, 1_440)])),
         Just(seven(vec![(90, 150), (150, 400)])),
@@ -176,16 +229,11 @@ fn openings() -> impl Strategy<Value = [Vec<(u16, u16)>; 7]> {
 
 fn rules() -> impl Strategy<Value = Rules> {
     let minutes = |range: std::ops::Range<i64>| range.prop_map(TimeDelta::minutes);
-    (minutes(5..180), minutes(0..40), minutes(0..40), minutes(5..70), minutes(0..400), minutes(600..3_000)).prop_map(
-        |(duration, buffer_before, buffer_after, slot_step, minimum_notice, horizon)| Rules {
-            duration,
-            buffer_before,
-            buffer_after,
-            slot_step,
-            minimum_notice,
-            horizon,
-        },
-    )
+    let cap = prop::option::of(1_u32..4);
+    let times = (minutes(5..180), minutes(0..40), minutes(0..40), minutes(5..70), minutes(0..400), minutes(600..3_000));
+    (times, cap).prop_map(|((duration, buffer_before, buffer_after, slot_step, minimum_notice, horizon), daily_cap)| {
+        Rules { duration, buffer_before, buffer_after, slot_step, minimum_notice, horizon, daily_cap }
+    })
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -193,10 +241,33 @@ fn world() -> impl Strategy<Value = World> {
     let coverage = prop::option::of((-900_i64..0, 900_i64..2_600));
     let spans = |most| prop::collection::vec(span(), 0..most);
     let withheld = prop::bool::weighted(0.1);
-    (0..PLACES.len(), openings(), rules(), 0_u32..4, spans(4), spans(10), coverage, withheld, -600_i64..600).prop_map(
-        |(place, openings, rules, capacity, busy, claims, coverage, withheld, now)| {
-            let (zone, day) = PLACES[place];
-            World { zone, day: day.parse().unwrap(), openings, rules, capacity, busy, claims, coverage, withheld, now }
+    let dates = (
+        prop::collection::btree_map(-3_i64..4, day(), 0..3),
+        prop::option::of((-3_i64..4, 0_i64..3, day()).prop_map(|(first, more, day)| (first, first + more, day))),
+    );
+    let booked = (0..PLACES.len(), prop::collection::vec(-900_i64..2_600, 0..8));
+    let place = (0..PLACES.len(), openings(), rules(), dates, booked);
+    (place, 0_u32..4, spans(4), spans(10), coverage, withheld, -600_i64..600).prop_map(
+        |(place, capacity, busy, claims, coverage, withheld, now)| {
+            let (place, openings, rules, (own, shared), (business, booked)) = place;
+            let ((zone, day), (business_zone, _)) = (PLACES[place], PLACES[business]);
+            let day = day.parse().unwrap();
+            World {
+                zone,
+                day,
+                openings,
+                rules,
+                capacity,
+                busy,
+                claims,
+                coverage,
+                withheld,
+                now,
+                own,
+                shared,
+                business_zone,
+                booked,
+            }
         },
     )
 }
@@ -214,13 +285,14 @@ proptest! {
         world in world(),
         others in prop::collection::vec(-300_i64..1_800, 20),
     ) {
-        let (openings, now) = (world.openings_around(), world.at(world.now));
+        let (openings, full_days) = (world.openings_around(), world.slow_full_days());
+        let now = world.at(world.now);
         for start in world.fast_slots() {
             prop_assert_eq!(world.with(|agenda| check(agenda, &world.rules, start, now)), Ok(()));
         }
         for start in others.into_iter().map(|minute| world.at(minute)) {
             let fast = world.with(|agenda| check(agenda, &world.rules, start, now));
-            prop_assert_eq!(fast, world.slow_check(start, &openings), "at {}", start);
+            prop_assert_eq!(fast, world.slow_check(start, &openings, &full_days), "at {}", start);
         }
     }
 
@@ -235,6 +307,45 @@ proptest! {
         for fewer in [busier.fast_slots(), fuller.fast_slots()] {
             prop_assert!(fewer.iter().all(|start| before.contains(start)));
         }
+    }
+
+    #[test]
+    fn another_booking_never_adds_a_slot_to_a_capped_service(world in world(), start in -900_i64..2_600) {
+        let before = world.fast_slots();
+        let mut fuller = world;
+        fuller.booked.push(start);
+        prop_assert!(fuller.fast_slots().iter().all(|start| before.contains(start)));
+    }
+
+    #[test]
+    fn the_first_slot_of_a_start_is_with_whoever_has_least_to_do_in_its_week(
+        world in world(),
+        loads in prop::collection::vec((0_i64..3, 0_u32..3), 3),
+    ) {
+        world.with(|agenda| {
+            let weeks = weeks_of(world.range(), world.business_zone);
+            let load = |(minutes, bookings): &(i64, u32)| -> Vec<WeekLoad> {
+                let occupied = TimeDelta::minutes(*minutes);
+                weeks.iter().map(|week| WeekLoad { week: *week, occupied, bookings: *bookings }).collect()
+            };
+            let loads: Vec<Vec<WeekLoad>> = loads.iter().map(load).collect();
+            let agendas: Vec<Agenda<'_>> = loads
+                .iter()
+                .zip(1_u128..)
+                .map(|(load, number)| Agenda { resource: ResourceId::new(Uuid::from_u128(number)), load, ..*agenda })
+                .collect();
+            let least = (0..3)
+                .min_by_key(|at| (loads[*at][0].occupied, loads[*at][0].bookings, agendas[*at].resource))
+                .unwrap();
+            let given = slots(&agendas, &world.rules, world.range(), world.at(world.now), usize::MAX, false);
+            for starts in given.chunks(3) {
+                prop_assert!(starts.iter().all(|slot| slot.interval == starts[0].interval));
+                prop_assert_eq!(starts[0].resource, agendas[least].resource);
+            }
+            let spread = slots(&agendas, &world.rules, world.range(), world.at(world.now), 5, true);
+            prop_assert!(spread.iter().all(|slot| slot.resource == agendas[least].resource));
+            Ok(())
+        })?;
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod deliveries;
 #[cfg(feature = "sandbox")]
 mod demo;
 mod doctor;
@@ -50,6 +51,9 @@ enum Command {
     /// Look at an installation and say what is wrong with it and what to do. Only reads; a daemon may be running. Exits
     /// with 0 when all is well, 1 with warnings, 2 with failures
     Doctor(doctor::Arguments),
+    /// List deliveries that wait or were given up, or try again those that were given up
+    #[command(subcommand)]
+    Deliveries(deliveries::DeliveriesCommand),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -107,6 +111,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Migrate => serve::migrate(&config).await,
         Command::Audit(arguments) => audit::run(&config, &arguments).await,
         Command::Doctor(arguments) => Ok(doctor::run(&config, &arguments).await),
+        Command::Deliveries(command) => deliveries::run(&config, command).await,
         Command::Config(ConfigCommand::Check) => {
             output::say("The configuration is good.");
             Ok(ExitCode::SUCCESS)

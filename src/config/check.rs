@@ -4,7 +4,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 
 use url::{Host, Url};
 
-use super::Config;
+use super::{Config, SmtpSecurity, Support};
 
 /// A setting outside its limits.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ const DAY_S: u32 = 86_400;
 impl Config {
     /// Finds the first setting that is outside its limits or contradicts another.
     pub(super) fn check(&self) -> Result<(), Refused> {
-        let Self { database, http, google, sync, booking, outbox, .. } = self;
+        let Self { database, http, google, sync, booking, calls, outbox, notify, .. } = self;
         within("database.connections_max", database.connections_max, 1..=1_000)?;
         within("database.acquire_timeout_s", database.acquire_timeout_s, 1..=60)?;
         within("http.body_max_bytes", http.body_max_bytes, 1_024..=16 * 1024 * 1024)?;
@@ -42,11 +42,31 @@ impl Config {
         within("sync.list_spread_s", sync.list_spread_s, 0..=DAY_S)?;
         within("booking.verify_deadline_ms", booking.verify_deadline_ms, 0..=10_000)?;
         within("booking.verify_after_s", booking.verify_after_s, 0..=DAY_S)?;
+        within("calls.offers_kept_s", calls.offers_kept_s, 1..=3_600)?;
+        within("calls.streams_per_business", calls.streams_per_business, 1..=100_000)?;
+        within("calls.streams_per_key", calls.streams_per_key, 1..=100_000)?;
         within("outbox.concurrency", outbox.concurrency, 1..=1_000)?;
         within("outbox.account_concurrency", outbox.account_concurrency, 1..=1_000)?;
         within("outbox.poll_s", outbox.poll_s, 1..=3_600)?;
         within("outbox.attempts_max", outbox.attempts_max, 1..=1_000)?;
         within("outbox.lease_s", outbox.lease_s, 5..=3_600)?;
+
+        within("notify.concurrency", notify.concurrency, 1..=1_000)?;
+        within("notify.endpoint_concurrency", notify.endpoint_concurrency, 1..=1_000)?;
+        within("notify.lease_s", notify.lease_s, 5..=3_600)?;
+        within("notify.poll_s", notify.poll_s, 1..=3_600)?;
+        within("notify.request_timeout_s", notify.request_timeout_s, 1..=300)?;
+        within("notify.disable_after_s", notify.disable_after_s, 1..=90 * DAY_S)?;
+        if notify.retry_s.len() > 50 || notify.retry_s.iter().any(|wait| *wait > 7 * DAY_S) {
+            let expected = format!("expected at most 50 waits of at most {} seconds", 7 * DAY_S);
+            return Err(Refused { key: "notify.retry_s", expected });
+        }
+        if notify.lease_s <= notify.request_timeout_s {
+            let expected =
+                format!("expected more than notify.request_timeout_s, which is {}", notify.request_timeout_s);
+            return Err(Refused { key: "notify.lease_s", expected });
+        }
+        self.support.check()?;
 
         // Otherwise a second node would start a delivery that the first is still waiting for.
         if outbox.lease_s <= google.request_timeout_s {
@@ -88,6 +108,35 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+impl Support {
+    fn check(&self) -> Result<(), Refused> {
+        within("support.smtp_port", self.smtp_port, 1..=u16::MAX)?;
+        within("support.gather_s", self.gather_s, 0..=3_600)?;
+        for (key, address) in [("support.mail_to", &self.mail_to), ("support.mail_from", &self.mail_from)] {
+            if address.as_ref().is_some_and(|address| !email_address::EmailAddress::is_valid(address)) {
+                return Err(Refused { key, expected: "expected an e-mail address".to_owned() });
+            }
+        }
+        let needs = |key, needed: bool| {
+            let expected = "expected a value, since support.mail_to is set".to_owned();
+            if self.mail_to.is_some() && needed { Err(Refused { key, expected }) } else { Ok(()) }
+        };
+        needs("support.mail_from", self.mail_from.is_none())?;
+        needs("support.smtp_host", self.smtp_host.is_none())?;
+        let local = |host: &str| {
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        };
+        if self.smtp_security == SmtpSecurity::None && !self.smtp_host.as_deref().is_none_or(local) {
+            let expected = "expected tls or starttls, since support.smtp_host is another machine".to_owned();
+            return Err(Refused { key: "support.smtp_security", expected });
+        }
+        match &self.post_url {
+            Some(url) => secure("support.post_url", url),
+            None => Ok(()),
+        }
     }
 }
 

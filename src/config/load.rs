@@ -96,6 +96,8 @@ impl Config {
             (&mut self.keys.file, "keys"),
             (&mut self.google.client_secret_file, "google_client_secret"),
             (&mut self.database.url_file, "database_url"),
+            (&mut self.support.smtp_password_file, "smtp_password"),
+            (&mut self.support.post_secret_file, "support_post_secret"),
         ] {
             let path = Path::new(directory).join(name);
             if setting.is_none() && path.is_file() {

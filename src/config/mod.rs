@@ -1,7 +1,8 @@
 //! Typed settings: one TOML file, overridden by the environment, with every default in the code.
 //!
 //! Secrets never stand in the settings. A setting that ends in `_file` names the file that holds one, and systemd's
-//! credentials are found without being named: `keys`, `google_client_secret` and `database_url`.
+//! credentials are found without being named: `keys`, `google_client_secret`, `database_url`,
+//! `smtp_password` and `support_post_secret`.
 
 mod check;
 mod error;
@@ -13,7 +14,10 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Origin};
 pub use load::{Sources, read_secret};
-pub use sections::{Booking, Database, Google, Http, Jobs, Keys, Log, LogFormat, Metrics, Outbox, Sync};
+pub use sections::{
+    Booking, Calls, Database, Google, Http, Jobs, Keys, Log, LogFormat, Metrics, Notify, Outbox, SmtpSecurity, Support,
+    Sync,
+};
 pub use types::{CronExpression, DatabaseUrl, LinkPattern};
 
 /// All settings of one process.
@@ -34,8 +38,14 @@ pub struct Config {
     pub sync: Sync,
     /// Taking bookings.
     pub booking: Booking,
+    /// Telling running calls what changes.
+    pub calls: Calls,
     /// Deliveries to the outside.
     pub outbox: Outbox,
+    /// Notices to the businesses' own programs.
+    pub notify: Notify,
+    /// Where the operator is told what needs a person.
+    pub support: Support,
     /// When maintenance runs.
     pub jobs: Jobs,
     /// What is logged, and how.

@@ -202,6 +202,24 @@ impl Default for Booking {
     }
 }
 
+/// Telling running calls what changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calls {
+    /// How long a call is told what becomes of a slot that it was offered.
+    pub offers_kept_s: u32,
+    /// Most streams of events at once, on this node, for one business.
+    pub streams_per_business: usize,
+    /// Most for one API key.
+    pub streams_per_key: usize,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { offers_kept_s: 900, streams_per_business: 200, streams_per_key: 1_000 }
+    }
+}
+
 /// Deliveries to Google and elsewhere, after the booking has been answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -222,6 +240,100 @@ impl Default for Outbox {
     fn default() -> Self {
         Self { concurrency: 16, account_concurrency: 4, lease_s: 60, poll_s: 5, attempts_max: 20 }
     }
+}
+
+/// Notices to the businesses' own programs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Notify {
+    /// Notices in flight on this node.
+    pub concurrency: u32,
+    /// Of those, notices to one endpoint.
+    pub endpoint_concurrency: u32,
+    /// How long a node may keep a notice to itself. It must exceed the slowest delivery.
+    pub lease_s: u32,
+    /// How often to look for due notices when nothing wakes the worker. Notices of other nodes wake nobody here.
+    pub poll_s: u32,
+    /// Longest time for one try.
+    pub request_timeout_s: u32,
+    /// The wait after each failed try. After the last one more is made, and then the notice is given up.
+    pub retry_s: Vec<u32>,
+    /// An endpoint that failed for so long without taking anything is disabled.
+    pub disable_after_s: u32,
+    /// Whether endpoints may be http, on this machine and inside the network. Businesses could then reach what only machines
+    /// there may reach.
+    pub allow_local: bool,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            endpoint_concurrency: 4,
+            lease_s: 60,
+            poll_s: 1,
+            request_timeout_s: 15,
+            // About three days and a half in all, as Standard Webhooks recommends.
+            retry_s: vec![5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400],
+            disable_after_s: 5 * 86_400,
+            allow_local: false,
+        }
+    }
+}
+
+/// Where the operator is told what needs a person: by mail, by a signed POST, or both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Support {
+    /// Who gets mails.
+    pub mail_to: Option<String>,
+    /// Who they come from.
+    pub mail_from: Option<String>,
+    /// The relay that takes them.
+    pub smtp_host: Option<String>,
+    /// Its port.
+    pub smtp_port: u16,
+    /// How the way to it is protected.
+    pub smtp_security: SmtpSecurity,
+    /// The name to log in with, if it wants one.
+    pub smtp_user: Option<String>,
+    /// A file with the password. systemd's credential `smtp_password` stands in when it is not set.
+    pub smtp_password_file: Option<PathBuf>,
+    /// Where signed POSTs go.
+    pub post_url: Option<Url>,
+    /// A file with their secret, `whsec_…`. systemd's credential `support_post_secret` stands in when it is not set.
+    pub post_secret_file: Option<PathBuf>,
+    /// How long is waited for more, so that many are one notice.
+    pub gather_s: u32,
+}
+
+impl Default for Support {
+    fn default() -> Self {
+        Self {
+            mail_to: None,
+            mail_from: None,
+            smtp_host: None,
+            smtp_port: 465,
+            smtp_security: SmtpSecurity::Tls,
+            smtp_user: None,
+            smtp_password_file: None,
+            post_url: None,
+            post_secret_file: None,
+            gather_s: 60,
+        }
+    }
+}
+
+/// How the way to the mail relay is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpSecurity {
+    /// TLS from the start.
+    Tls,
+    /// TLS after a command; without it nothing is sent.
+    StartTls,
+    /// None. Only on this machine.
+    None,
 }
 
 /// When maintenance runs: cron expressions of six fields (second, minute, hour, day of month, month, day of week), UTC.

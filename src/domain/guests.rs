@@ -226,7 +226,7 @@ mod tests {
             addresses.sort();
             addresses.dedup();
             prop_assert_eq!(addresses.len(), list.len());
-            let emails = wanted.iter().cloned().filter(|_| merged.ours).collect();
+            let emails = wanted.iter().filter(|_| merged.ours).cloned().collect();
             let after = Known { state: State::Invited, emails };
             prop_assert_eq!(merge(&list, Some(&after), wanted.as_ref()).attendees, None);
         }

@@ -52,6 +52,9 @@ pub mod kind {
     /// A delivery owed to the outside.
     #[derive(Debug)]
     pub enum Delivery {}
+    /// Where notices of a business go.
+    #[derive(Debug)]
+    pub enum Endpoint {}
 
     impl Kind for Business {
         const NAME: &'static str = "business";
@@ -86,6 +89,9 @@ pub mod kind {
     impl Kind for Delivery {
         const NAME: &'static str = "delivery";
     }
+    impl Kind for Endpoint {
+        const NAME: &'static str = "webhook endpoint";
+    }
 }
 
 /// Names a tenant.
@@ -110,6 +116,8 @@ pub type ApiKeyId = Id<kind::ApiKey>;
 pub type OverrideId = Id<kind::Override>;
 /// Names a row of the outbox.
 pub type DeliveryId = Id<kind::Delivery>;
+/// Names where notices of a business go.
+pub type EndpointId = Id<kind::Endpoint>;
 
 impl<K> Id<K> {
     /// Takes a UUID for a `K`.

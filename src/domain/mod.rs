@@ -16,6 +16,7 @@ pub mod guests;
 pub mod id;
 pub mod interval;
 pub mod names;
+pub mod notice;
 pub mod reconcile;
 mod recurrence;
 pub mod sabotage;

@@ -67,15 +67,12 @@ mod tests {
             let (mut now, mut tries, mut tried) = (START, Tries { count: 0, since: START }, Vec::new());
             for gap in gaps {
                 now += TimeDelta::seconds(gap);
-                match tries.wait(most, now) {
-                    Some(wait) => {
-                        prop_assert!(wait > TimeDelta::zero() && wait <= WINDOW);
-                        prop_assert_eq!(tries.wait(most, now + wait), None);
-                    }
-                    None => {
-                        tries = tries.wrong(now);
-                        tried.push(now);
-                    }
+                if let Some(wait) = tries.wait(most, now) {
+                    prop_assert!(wait > TimeDelta::zero() && wait <= WINDOW);
+                    prop_assert_eq!(tries.wait(most, now + wait), None);
+                } else {
+                    tries = tries.wrong(now);
+                    tried.push(now);
                 }
             }
             for first in &tried {

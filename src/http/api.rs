@@ -6,7 +6,7 @@ use axum::{
 };
 use url::Url;
 
-use super::Problem;
+use super::{Problem, Streams};
 use crate::{
     auth::{Caller, Connect, Keys},
     booking::Desk,
@@ -27,6 +27,8 @@ pub struct Api {
     pub keys: Keys,
     /// Availability and bookings.
     pub desk: Desk,
+    /// The streams of events that are open.
+    pub streams: Streams,
     /// Mirrors, for pushes and "sync now".
     pub mirrors: Mirrors,
     /// The calendar client, for the list of calendars.
@@ -39,6 +41,8 @@ pub struct Api {
     pub chance: SharedChance,
     /// Where to count.
     pub metrics: Metrics,
+    /// Whether webhooks may stay inside the network, by the operator's word.
+    pub local_webhooks: bool,
     /// Whether requests are welcome.
     pub readiness: Readiness,
     /// Under which address browsers and Google see this server.

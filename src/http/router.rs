@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
-    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, conflicts, explain, google,
-    holds, search, setup, status,
+    BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, conflicts, deliveries,
+    endpoints, events, explain, google, holds, search, setup, status,
 };
 use crate::config;
 
@@ -28,6 +28,7 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/busy", get(availability::busy))
         .route("/holds", post(holds::create).delete(holds::release_call))
         .route("/holds/{id}", patch(holds::change).delete(holds::release))
+        .route("/calls/{call_id}/events", get(events::events))
         .route("/bookings", get(bookings::list).post(bookings::create))
         .route("/bookings/search", post(search::search))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))
@@ -40,11 +41,19 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/overrides", get(setup::overrides).post(setup::create_override))
         .route("/overrides/{id}", put(setup::put_override).delete(setup::delete_override))
         .route("/calendars", get(calendars::list).post(calendars::create))
-        .route("/calendars/{id}", patch(calendars::change));
+        .route("/calendars/{id}", patch(calendars::change))
+        .route("/webhook-endpoints", get(endpoints::list).post(endpoints::create))
+        .route("/webhook-endpoints/{id}", patch(endpoints::change).delete(endpoints::remove))
+        .route("/webhook-endpoints/{id}/ping", post(endpoints::ping))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/retry", post(deliveries::retry_all))
+        .route("/deliveries/{id}/retry", post(deliveries::retry));
     let v1 = Router::new()
         .route("/businesses", get(setup::businesses).post(setup::create_business))
         .route("/businesses/{business_id}", get(setup::business).patch(setup::patch_business))
         .nest("/businesses/{business_id}", business)
+        .route("/deliveries", get(deliveries::list_all))
+        .route("/deliveries/retry", post(deliveries::retry_everywhere))
         .route("/settings/{business_id}/calendar/status", get(status::status))
         .route("/settings/{business_id}/calendar/sync", post(status::sync_now))
         .route("/settings/{business_id}/calendar/{calendar_id}/cancellations", post(cancellations::answer))

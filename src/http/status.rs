@@ -55,6 +55,15 @@ enum AccountStatusBody {
     Disconnected,
 }
 
+/// How many deliveries were given up.
+#[derive(Debug, Serialize)]
+struct GivenUpBody {
+    /// Events that Google did not take.
+    google_dead: i64,
+    /// Notices that endpoints did not take.
+    webhook_dead: i64,
+}
+
 /// How the connection to Google stands.
 #[derive(Debug, Serialize)]
 pub(super) struct StatusBody {
@@ -65,6 +74,8 @@ pub(super) struct StatusBody {
     what_to_do: Option<&'static str>,
     accounts: Vec<AccountBody>,
     calendars: Vec<CalendarBody>,
+    /// Deliveries that were given up and wait for a person: `GET …/deliveries?state=dead`.
+    deliveries: GivenUpBody,
     #[serde(flatten)]
     standing: StandingBody,
 }
@@ -97,6 +108,10 @@ pub(super) async fn status(
         Box::pin(async move { tx.limited_series(business, LIMITED_READ_MAX).await })
     });
     let limited = api.store.read(read).await.map_err(Problem::internal)?;
+    let read = store::work::<(i64, i64), store::Error, _>(move |tx| {
+        Box::pin(async move { tx.dead_deliveries(business).await })
+    });
+    let (google_dead, webhook_dead) = api.store.read(read).await.map_err(Problem::internal)?;
     let mirrored = office.calendars.iter().any(|calendar| calendar.blocks && calendar.resource.is_some());
     let (questions, audits) = (api.questions(business).await?, api.audits(business).await?);
     let body = |calendar: Calendar| {
@@ -143,6 +158,7 @@ pub(super) async fn status(
         what_to_do,
         accounts: accounts.into_iter().map(account).collect(),
         calendars,
+        deliveries: GivenUpBody { google_dead, webhook_dead },
         standing: StandingBody::new(&standing, zone),
     }))
 }

@@ -7,11 +7,16 @@
 mod elsewhere;
 mod event;
 mod guests;
+mod notices;
+mod operator;
 mod worker;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
+
+pub use notices::{Notices, NoticesFoundation};
+pub use operator::{Operator, Support};
 
 use crate::{
     config,

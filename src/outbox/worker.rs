@@ -10,6 +10,7 @@ use super::Outbox;
 use crate::{
     domain::{
         CalendarId,
+        notice::Kind,
         sabotage::{Bug, sabotaged},
     },
     google::{self, AccountKey, Pacer},
@@ -17,6 +18,8 @@ use crate::{
         self, Lane,
         accounts::AccountStatus,
         cancellations::Gone,
+        claims::Source,
+        notices::Announcement,
         outbox::{Delivery, Owed},
     },
 };
@@ -243,6 +246,10 @@ impl Outbox {
                 }
                 if let Owed::Event(booking) = held.owed {
                     tx.event_failed(held.business, booking).await?;
+                    if let Some(booking) = tx.booking(held.business, booking).await? {
+                        let failed = Announcement::booking(Kind::CalendarFailed, Source::Slotd, &booking);
+                        tx.announce(held.business, Announcement { why: Some(&why), ..failed }).await?;
+                    }
                 }
                 tx.give_up(&held, &why).await?;
                 Ok(PutBack { ended, doubted })

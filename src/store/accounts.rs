@@ -5,10 +5,10 @@ use std::{fmt, str::FromStr};
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Error, Result, Sql, Tx, execute, fetch, instant, micros, parse};
+use super::{Error, Result, Sql, Tx, claims::Source, execute, fetch, instant, micros, notices::Announcement, parse};
 use crate::{
     crypto::Cell,
-    domain::{AccountId, BusinessId},
+    domain::{AccountId, BusinessId, notice::Kind},
 };
 
 /// How slotd acts for an account.
@@ -258,6 +258,8 @@ impl Tx {
         let news = execute!(self, MARK, business.to_string(), id.to_string(), status, why, micros(asked_at))? > 0;
         if news {
             self.give_account_channels_up(business, id).await?;
+            let announcement = Announcement::new(Kind::NeedsReconnect, Source::Slotd);
+            self.announce(business, Announcement { account: Some(id), why: Some(why), ..announcement }).await?;
         }
         Ok(news)
     }

@@ -2,12 +2,16 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Error, Result, Sql, Tx, bookings::Booking, execute, fetch, instant, micros, parse};
+use super::{
+    Error, Result, Sql, Tx, bookings::Booking, changes::Part, execute, fetch, instant, micros, notices::Announcement,
+    parse,
+};
 use crate::{
     availability::WeekLoad,
     domain::{
         BookingId, BusinessId, Interval, ResourceId,
         booking::State,
+        notice::Kind,
         sabotage::{Bug, sabotaged},
     },
 };
@@ -83,12 +87,28 @@ pub enum Source {
 }
 
 impl Source {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Receptionist => "receptionist",
             Self::Owner => "owner",
             Self::Slotd => "slotd",
         }
+    }
+}
+
+/// What the business's own programs are told of a step. Nothing of holds, and of an owner's move onto another booking
+/// both the move and the conflict.
+const fn announced(what: Step, source: Source) -> Option<Kind> {
+    match (what, source) {
+        (Step::Created | Step::Confirmed, _) => Some(Kind::Created),
+        (Step::Rescheduled, Source::Owner) => Some(Kind::MovedByOwner),
+        (Step::Rescheduled, _) => Some(Kind::Rescheduled),
+        (Step::Edited, _) => Some(Kind::Edited),
+        (Step::Cancelled, Source::Owner) => Some(Kind::CancelledByOwner),
+        (Step::Cancelled, _) => Some(Kind::Cancelled),
+        (Step::Completed, _) => Some(Kind::Completed),
+        (Step::Conflict, _) => Some(Kind::Conflict),
+        (Step::Held | Step::Extended | Step::Expired | Step::Released | Step::NotInvited, _) => None,
     }
 }
 
@@ -119,8 +139,9 @@ const INSERT: Sql = Sql::same(
     "INSERT INTO claim (business_id, resource_id, booking_id, start_at, end_at, active, exclusive, forced, expires_at)
      VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8) ON CONFLICT DO NOTHING",
 );
-const DELETE: Sql = Sql::same("DELETE FROM claim WHERE business_id = $1 AND booking_id = $2");
-const END: Sql = Sql::same("UPDATE claim SET active = 0 WHERE business_id = $1 AND booking_id = $2");
+const DELETE: Sql = Sql::same("DELETE FROM claim WHERE business_id = $1 AND booking_id = $2 RETURNING resource_id");
+const END: Sql =
+    Sql::same("UPDATE claim SET active = 0 WHERE business_id = $1 AND booking_id = $2 RETURNING resource_id");
 const OF_BOOKING: Sql =
     Sql::same("SELECT resource_id FROM claim WHERE business_id = $1 AND booking_id = $2 ORDER BY resource_id");
 /// The active claims of a resource that meet a window. Also what the check under the lock reads.
@@ -223,13 +244,16 @@ impl Tx {
             i64::from(forced),
             expires,
         )?;
-        if inserted == 0 { Err(Error::Overlap) } else { Ok(()) }
+        if inserted == 0 {
+            return Err(Error::Overlap);
+        }
+        self.changed(booking.business, Part::Resource(resource));
+        Ok(())
     }
 
     /// Removes the claims of a booking, to make new ones.
     pub async fn delete_claims(&mut self, booking: &Booking) -> Result<()> {
-        execute!(self, DELETE, booking.business.to_string(), booking.id.to_string())?;
-        Ok(())
+        self.change_claims(booking, DELETE).await
     }
 
     /// Ends the claims of a booking that is over, and keeps what they were.
@@ -237,7 +261,19 @@ impl Tx {
         if sabotaged(Bug::CancelKeepsClaim) && matches!(booking.state, State::Cancelled { .. }) {
             return Ok(());
         }
-        execute!(self, END, booking.business.to_string(), booking.id.to_string())?;
+        self.change_claims(booking, END).await
+    }
+
+    /// Runs a statement that gives the resources whose claims it changed.
+    async fn change_claims(&mut self, booking: &Booking, sql: Sql) -> Result<()> {
+        let rows: Vec<(String,)> = fetch!(fetch_all, self, sql, booking.business.to_string(), booking.id.to_string())?;
+        self.claims_changed(booking.business, &rows)
+    }
+
+    pub(super) fn claims_changed(&mut self, business: BusinessId, resources: &[(String,)]) -> Result<()> {
+        for (id,) in resources {
+            self.changed(business, Part::Resource(parse(T, "resource_id", id)?));
+        }
         Ok(())
     }
 
@@ -308,7 +344,7 @@ impl Tx {
         execute!(self, EXPIRE, business.to_string(), resource.to_string(), micros(now))
     }
 
-    /// Adds a step to a booking's history, as the booking is now.
+    /// Adds a step to a booking's history, as the booking is now, and announces it to the business's own programs.
     pub async fn record_step(&mut self, booking: &Booking, what: Step, source: Source) -> Result<()> {
         if sabotaged(Bug::StepMissing) && what == Step::Rescheduled {
             return Ok(());
@@ -326,7 +362,10 @@ impl Tx {
             micros(booking.interval.start()),
             micros(booking.interval.end()),
         )?;
-        Ok(())
+        match announced(what, source).filter(|_| !matches!(booking.state, State::Held { .. })) {
+            Some(kind) => self.announce(booking.business, Announcement::booking(kind, source, booking)).await,
+            None => Ok(()),
+        }
     }
 
     /// The history of a booking, oldest first.

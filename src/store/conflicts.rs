@@ -197,6 +197,11 @@ pub(super) const STATEMENTS: &[(&str, Sql)] = &[
 /// What makes two conflicts of a resource the same.
 type Meeting = (BookingId, &'static str, String, String);
 
+/// Says what happened, and to whom it may matter.
+pub(super) fn tell(business: BusinessId, booking: BookingId, news: News) {
+    tracing::info!(%business, %booking, news = news.as_str(), "the owner's calendar and a booking");
+}
+
 /// How the open rows of a resource differ from what its bookings meet.
 #[derive(Debug, Default)]
 struct Changes {
@@ -235,12 +240,6 @@ impl TryFrom<Row> for Conflict {
 }
 
 impl Tx {
-    /// Where announcements to the outside join: what happened is told in the transaction in which it happens.
-    pub(super) async fn tell(&mut self, business: BusinessId, booking: BookingId, news: News) -> Result<()> {
-        tracing::info!(%business, %booking, news = news.as_str(), "the owner's calendar and a booking");
-        Ok(())
-    }
-
     /// Compares the conflicts of a resource with its open rows.
     async fn conflict_changes(&mut self, business: BusinessId, resource: ResourceId) -> Result<Changes> {
         let (now, tenant, at) = (micros(self.now()), business.to_string(), resource.to_string());
@@ -346,7 +345,7 @@ impl Tx {
         }
         for id in told {
             self.record_step(&bookings[&id], Step::Conflict, Source::Owner).await?;
-            self.tell(business, id, News::Conflict).await?;
+            tell(business, id, News::Conflict);
         }
         Ok(whole)
     }
@@ -388,7 +387,7 @@ impl Tx {
         }
         for booking in touched {
             if self.open_conflicts(business, booking).await?.is_empty() {
-                self.tell(business, booking, News::ConflictResolved).await?;
+                tell(business, booking, News::ConflictResolved);
             }
         }
         Ok(())
@@ -418,7 +417,7 @@ impl Tx {
             let place = (booking.resource, calendar.as_str(), link.event_id.as_str());
             if self.insert_conflict(booking, difference.as_str(), place, interval).await? {
                 self.record_step(booking, Step::Conflict, Source::Owner).await?;
-                self.tell(booking.business, booking.id, News::Conflict).await?;
+                tell(booking.business, booking.id, News::Conflict);
             }
         }
         self.resolve(booking.business, &over).await

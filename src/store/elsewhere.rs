@@ -5,7 +5,7 @@ use super::{
     bookings::{Booking, Content},
     calendars::Calendar,
     claims::{Source, Step, claimed},
-    conflicts::News,
+    conflicts::{News, tell},
 };
 use crate::domain::{
     BusinessId, CalendarId,
@@ -63,7 +63,7 @@ impl Tx {
             }
             self.update_booking(booking).await?;
             self.record_step(booking, Step::Rescheduled, Source::Owner).await?;
-            self.tell(business, booking.id, News::MovedByOwner).await?;
+            tell(business, booking.id, News::MovedByOwner);
             for resource in locked {
                 self.meet_others(booking, resource).await?;
             }

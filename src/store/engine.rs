@@ -1,7 +1,7 @@
 //! Opening the database and running transactions.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::Path,
     str::FromStr,
     sync::{Arc, RwLock},
@@ -15,9 +15,12 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::Notify;
 
 use super::{
-    Error, Result, Sql, businesses, fetch,
+    Error, Result, Sql, businesses,
+    changes::{Change, Feed},
+    fetch,
     gate::{Gate, Lane, Turn},
     instant,
     log::{AUTOCHECKPOINT_PAGES, WriteAheadLog},
@@ -69,6 +72,9 @@ pub struct Store {
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
     turnstile: Option<Arc<dyn Turnstile>>,
+    pub(super) feed: Feed,
+    /// Wakes who delivers notices, after they are committed.
+    pub(super) announced: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Store {
@@ -87,6 +93,10 @@ pub(crate) enum EngineTx {
 pub struct Tx {
     pub(crate) engine: EngineTx,
     store: Store,
+    /// What those who listen are told after the commit.
+    pub(super) changes: BTreeSet<Change>,
+    /// Whether something was announced.
+    pub(super) announces: bool,
     _turn: Option<Turn>,
 }
 
@@ -140,7 +150,7 @@ impl Store {
         } else {
             return Err(Error::Open("the URL begins with neither sqlite: nor postgres:".into()));
         };
-        let store = Self { engine, clock, chance, master, keys: Arc::default(), turnstile: None };
+        let store = Self::over(engine, clock, chance, master);
         // Otherwise the daemon would start, and fail at every request.
         store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
         Ok(store)
@@ -174,7 +184,13 @@ impl Store {
             let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(options.acquire_timeout);
             Engine::Postgres(pool.connect_with(connect).await.map_err(open)?)
         };
-        Ok(Self { engine, clock, chance, master, keys: Arc::default(), turnstile: None })
+        Ok(Self::over(engine, clock, chance, master))
+    }
+
+    fn over(engine: Engine, clock: SharedClock, chance: SharedChance, master: Arc<MasterKeys>) -> Self {
+        let feed = Feed::new(chance.uuid(clock.now()));
+        let (keys, announced) = (Arc::default(), Arc::default());
+        Self { engine, clock, chance, master, keys, turnstile: None, feed, announced }
     }
 
     /// The same database, before which everybody waits for their turn.
@@ -295,6 +311,14 @@ impl Store {
         }
     }
 
+    /// The server's connections, where there is a server.
+    pub(super) const fn postgres(&self) -> Option<&PgPool> {
+        match &self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres(pool) => Some(pool),
+        }
+    }
+
     /// Runs `work` in a transaction that may write, and commits when it gives `Ok`.
     ///
     /// The transaction has a task of its own, so it runs to its end even when the caller goes away: `Pool::begin` of
@@ -350,7 +374,7 @@ impl Store {
         let (outcome, left) = open.work(self, work).await?;
         // Whoever waits for a turn has one next, and commits for us.
         let durable = if left.is_full() || !gate.callers_wait() {
-            let durable = left.commit().await;
+            let durable = left.commit(self).await;
             log.wrote(Lane::Caller).await;
             durable
         } else {
@@ -396,7 +420,7 @@ impl Store {
             }
             Engine::Postgres(pool) => (EngineTx::Postgres(pool.begin().await?), None),
         };
-        Ok(Tx { engine, store: self.clone(), _turn: turn })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), announces: false, _turn: turn })
     }
 
     async fn begin_read(&self) -> Result<Tx> {
@@ -406,7 +430,7 @@ impl Store {
                 EngineTx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { engine, store: self.clone(), _turn: None })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), announces: false, _turn: None })
     }
 
     /// Closes all connections, after those in use are given back.
@@ -450,6 +474,12 @@ impl Store {
         self.read(move |tx| Box::pin(async move { tx.keys(business).await })).await
     }
 
+    /// Wakes whoever waits for it, once for each time that notices were committed by this process.
+    #[must_use]
+    pub fn announced(&self) -> Arc<Notify> {
+        Arc::clone(&self.announced)
+    }
+
     fn cached_keys(&self, business: BusinessId) -> Option<Arc<BusinessKeys>> {
         self.keys.read().ok()?.get(&business).cloned()
     }
@@ -475,7 +505,8 @@ pub(super) async fn begin_immediate(writer: &SqlitePool) -> Result<sqlx::Transac
 impl Tx {
     /// One that somebody else commits.
     pub(super) fn shared(tx: sqlx::Transaction<'static, sqlx::Sqlite>, store: &Store) -> Self {
-        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), _turn: None }
+        let engine = EngineTx::Sqlite(tx);
+        Self { engine, store: store.clone(), changes: BTreeSet::new(), announces: false, _turn: None }
     }
 
     async fn run<T, E, F>(mut self, work: F) -> Result<T, E>
@@ -485,7 +516,9 @@ impl Tx {
     {
         match work(&mut self).await {
             Ok(value) => {
+                let (changes, store) = (self.record_changes().await?, self.store.clone());
                 self.commit().await?;
+                store.feed.publish(changes, store.postgres().is_some());
                 Ok(value)
             }
             Err(error) => {
@@ -500,6 +533,9 @@ impl Tx {
         match self.engine {
             EngineTx::Sqlite(tx) => tx.commit().await?,
             EngineTx::Postgres(tx) => tx.commit().await?,
+        }
+        if self.announces {
+            self.store.announced.notify_one();
         }
         Ok(())
     }

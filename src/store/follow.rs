@@ -9,7 +9,7 @@ use super::{
     bookings::{Booking, CalendarSync, Content},
     cancellations::Gone,
     claims::{LONGEST, Source, Step, claimed},
-    conflicts::News,
+    conflicts::{News, tell},
     execute,
 };
 use crate::domain::{
@@ -301,7 +301,7 @@ impl Tx {
         }
         self.update_booking(booking).await?;
         self.record_step(booking, Step::Rescheduled, Source::Owner).await?;
-        self.tell(booking.business, booking.id, News::MovedByOwner).await?;
+        tell(booking.business, booking.id, News::MovedByOwner);
         if meets {
             tracing::warn!(business = %booking.business, booking = %booking.id, "the owner moved a booking onto another");
         }
@@ -332,7 +332,7 @@ impl Tx {
         self.end_claims(booking).await?;
         self.update_booking(booking).await?;
         self.record_step(booking, Step::Cancelled, Source::Owner).await?;
-        self.tell(booking.business, booking.id, News::CancelledByOwner).await?;
+        tell(booking.business, booking.id, News::CancelledByOwner);
         self.end_conflicts(booking, false).await?;
         if let Some(link) = &booking.link {
             let (calendar, event) = (link.calendar, link.event_id.clone());

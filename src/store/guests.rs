@@ -25,8 +25,8 @@ const fn cell(business: BusinessId, row: &str) -> Cell<'_> {
     Cell { business, table: T, column: "emails", row }
 }
 
-fn corrupt(why: impl ToString) -> Error {
-    Error::Corrupt { table: T, column: "emails", why: why.to_string() }
+fn corrupt(error: &serde_json::Error) -> Error {
+    Error::Corrupt { table: T, column: "emails", why: error.to_string() }
 }
 
 impl Tx {
@@ -36,14 +36,14 @@ impl Tx {
         let Some((state, sealed)) = row else { return Ok(None) };
         let keys = self.keys(business).await?;
         let plain = keys.data.open(&cell(business, event_id), &sealed)?;
-        let emails: Vec<Email> = serde_json::from_slice(&plain).map_err(corrupt)?;
+        let emails: Vec<Email> = serde_json::from_slice(&plain).map_err(|error| corrupt(&error))?;
         Ok(Some(Known { state: parse(T, "state", &state)?, emails }))
     }
 
     /// Keeps whom slotd added to an event, or is about to. The event's id was derived before.
     pub async fn keep_event_guest(&mut self, business: BusinessId, event_id: &str, known: &Known) -> Result<()> {
         let keys = self.keys(business).await?;
-        let plain = serde_json::to_vec(&known.emails).map_err(corrupt)?;
+        let plain = serde_json::to_vec(&known.emails).map_err(|error| corrupt(&error))?;
         let sealed = keys.data.seal(&cell(business, event_id), &plain, &**self.chance());
         execute!(self, KEEP, business.to_string(), event_id, known.state.as_str(), &sealed)?;
         Ok(())

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Error, Result, Sql, Tx, audits::END_AUDITS, execute, fetch, instant, micros, parse};
+use super::{
+    Error, Result, Sql, Tx, audits::END_AUDITS, execute, fetch, instant, micros, notices::END_NOTICES,
+    operator::END_OPERATOR_NOTICES, parse,
+};
 use crate::domain::{
     AccountId, BusinessId, CalendarId, Interval,
     sabotage::{Bug, sabotaged},
@@ -217,12 +220,14 @@ impl Tx {
         held(execute!(self, RELEASE, lease.business.to_string(), lease.calendar.to_string(), lease.fence)?)
     }
 
-    /// Ends every lease, of calendars, deliveries and audits. Only for SQLite, at the start of the one process that works on it: what
+    /// Ends every lease, of calendars, deliveries, notices and audits. Only for SQLite, at the start of the one process that works on it: what
     /// is leased then was leased by a process that died.
     pub async fn end_all_leases(&mut self) -> Result<()> {
         execute!(self, END_CALENDARS)?;
         execute!(self, END_DELIVERIES)?;
         execute!(self, END_AUDITS)?;
+        execute!(self, END_NOTICES)?;
+        execute!(self, END_OPERATOR_NOTICES)?;
         Ok(())
     }
 
@@ -275,6 +280,9 @@ impl Tx {
             i64::from(finished.unannounced),
             i64::try_from(finished.period.as_micros()).unwrap_or(i64::MAX),
         )?)?;
+        if finished.whole {
+            self.changed(lease.business, super::changes::Part::Calendar(lease.calendar));
+        }
         if finished.regained {
             let now = self.now();
             self.schedule_watch(lease.business, lease.calendar, now, true).await?;

@@ -20,10 +20,13 @@ pub mod calendars;
 pub mod calls;
 pub mod cancellations;
 pub mod causes;
+pub mod changes;
 pub mod channels;
 pub mod claims;
 pub mod conflicts;
+pub mod deliveries;
 pub mod elsewhere;
+pub mod endpoints;
 pub mod events;
 pub mod follow;
 pub mod guests;
@@ -32,7 +35,10 @@ pub mod idempotency;
 pub mod leases;
 pub mod limited;
 mod log;
+pub mod notices;
 pub mod oauth_states;
+pub mod offers;
+pub mod operator;
 pub mod outbox;
 pub mod overrides;
 pub mod quota;
@@ -173,9 +179,12 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     calls::STATEMENTS,
     cancellations::STATEMENTS,
     causes::STATEMENTS,
+    changes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
     conflicts::STATEMENTS,
+    deliveries::STATEMENTS,
+    endpoints::STATEMENTS,
     engine::STATEMENTS,
     events::STATEMENTS,
     follow::STATEMENTS,
@@ -184,7 +193,10 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     idempotency::STATEMENTS,
     leases::STATEMENTS,
     limited::STATEMENTS,
+    notices::STATEMENTS,
     oauth_states::STATEMENTS,
+    offers::STATEMENTS,
+    operator::STATEMENTS,
     outbox::STATEMENTS,
     overrides::STATEMENTS,
     quota::STATEMENTS,

@@ -88,7 +88,7 @@ pub struct Depth {
 /// Business, id, kind, subject, revision, fence, attempts, account.
 type ClaimRow = (String, String, String, String, i64, i64, i64, Option<String>);
 
-const T: &str = "outbox";
+pub(super) const T: &str = "outbox";
 /// The account is that of the calendar, which is named or is the booking's.
 const ASK: Sql = Sql::same(
     "INSERT INTO outbox (business_id, id, kind, subject, revision, due_at, lease_until, fence, attempts, dead,
@@ -98,7 +98,7 @@ const ASK: Sql = Sql::same(
                WHERE c.business_id = $1
                  AND c.id = COALESCE($6, (SELECT b.calendar_id FROM booking b WHERE b.business_id = $1 AND b.id = $3))))
      ON CONFLICT (business_id, kind, subject) DO UPDATE
-        SET revision = outbox.revision + 1, due_at = excluded.due_at, attempts = 0, dead = 0,
+        SET revision = outbox.revision + 1, due_at = excluded.due_at, attempts = 0, dead = 0, told = 0,
             account_id = excluded.account_id",
 );
 /// The due deliveries in the order of their turns, like the calendars of `turns.rs`.
@@ -168,9 +168,9 @@ const DEAD: Sql = Sql::same(
       WHERE business_id = $1 AND id = $2 AND fence = $3 AND revision = $4",
 );
 const RETRY: Sql = Sql {
-    sqlite: "UPDATE outbox SET due_at = $2, attempts = 0, dead = 0 WHERE business_id = $1 AND lease_until <= $3",
+    sqlite: "UPDATE outbox SET due_at = $2, attempts = 0, dead = 0, told = 0 WHERE business_id = $1 AND lease_until <= $3",
     // What somebody holds is being asked for or settled just now, and whoever holds it may want another row.
-    postgres: "UPDATE outbox SET due_at = $2, attempts = 0, dead = 0
+    postgres: "UPDATE outbox SET due_at = $2, attempts = 0, dead = 0, told = 0
                 WHERE (business_id, id) IN (SELECT business_id, id FROM outbox
                                              WHERE business_id = $1 AND lease_until <= $3 FOR UPDATE SKIP LOCKED)",
 };
@@ -302,6 +302,7 @@ impl Tx {
 
     /// Makes every delivery of a business due, also those that were given up, for its grant was renewed.
     pub async fn retry_deliveries(&mut self, business: BusinessId) -> Result<()> {
+        self.owe_failed_events(business).await?;
         let (due, now) = (micros(self.now()), micros(self.lease_time().await?));
         execute!(self, RETRY, business.to_string(), due, now)?;
         Ok(())

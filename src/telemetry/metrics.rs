@@ -62,6 +62,14 @@ pub const OUTBOX_DELIVERIES: &str = "slotd_outbox_deliveries_total";
 pub const OUTBOX_DEPTH: &str = "slotd_outbox_depth_deliveries";
 /// Age of the oldest delivery that waits.
 pub const OUTBOX_OLDEST_AGE: &str = "slotd_outbox_oldest_age_seconds";
+/// Deliveries that were given up and wait for a person, by `kind`: `google`, `webhook` or `operator`.
+pub const OUTBOX_DEAD: &str = "slotd_outbox_dead_deliveries";
+/// Notices to webhook endpoints that wait or are in flight.
+pub const NOTICE_DEPTH: &str = "slotd_notice_depth_deliveries";
+/// Age of the oldest notice that waits.
+pub const NOTICE_OLDEST_AGE: &str = "slotd_notice_oldest_age_seconds";
+/// Webhook endpoints that were disabled because they failed or are gone.
+pub const NOTICE_DISABLED: &str = "slotd_notice_disabled_endpoints";
 /// Ended audits of mirrors, by `outcome`.
 pub const AUDIT_RUNS: &str = "slotd_audit_runs_total";
 /// Busy time, in seconds, that audits found to differ from Google's, by `kind`.
@@ -135,6 +143,10 @@ pub const DEFINITIONS: &[Definition] = &[
     define(OUTBOX_DELIVERIES, Kind::Counter, Unit::Count, "Attempts to deliver"),
     define(OUTBOX_DEPTH, Kind::Gauge, Unit::Count, "Deliveries that wait or are in flight"),
     define(OUTBOX_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest delivery that waits"),
+    define(OUTBOX_DEAD, Kind::Gauge, Unit::Count, "Deliveries that were given up and wait for a person"),
+    define(NOTICE_DEPTH, Kind::Gauge, Unit::Count, "Notices to webhook endpoints that wait or are in flight"),
+    define(NOTICE_OLDEST_AGE, Kind::Gauge, Unit::Seconds, "Age of the oldest notice that waits"),
+    define(NOTICE_DISABLED, Kind::Gauge, Unit::Count, "Webhook endpoints that slotd disabled"),
     define(AUDIT_RUNS, Kind::Counter, Unit::Count, "Ended audits of mirrors"),
     // Its name has to end like a counter's.
     Definition {
@@ -306,6 +318,22 @@ impl Metrics {
         self.set(OUTBOX_OLDEST_AGE, &[], age.as_secs_f64());
     }
 
+    /// How many deliveries were given up: to Google, to webhook endpoints, and notices to the operator.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 deliveries")]
+    pub fn dead_deliveries(&self, google: u64, webhook: u64, operator: u64) {
+        for (kind, count) in [("google", google), ("webhook", webhook), ("operator", operator)] {
+            self.set(OUTBOX_DEAD, &[("kind", kind)], count as f64);
+        }
+    }
+
+    /// How many notices wait or are in flight, how long the oldest has waited, and how many endpoints slotd disabled.
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 notices")]
+    pub fn notices(&self, waiting: u64, oldest: Duration, disabled: u64) {
+        self.set(NOTICE_DEPTH, &[], waiting as f64);
+        self.set(NOTICE_OLDEST_AGE, &[], oldest.as_secs_f64());
+        self.set(NOTICE_DISABLED, &[], disabled as f64);
+    }
+
     /// Events that were set aside.
     pub fn odd_events(&self, events: u64) {
         self.count(SYNC_ODD_EVENTS, &[], events);
@@ -407,6 +435,8 @@ mod tests {
         metrics.outbox_delivery("google.insert", "done");
         metrics.outbox_depth(4);
         metrics.outbox_oldest_age(SHORT);
+        metrics.dead_deliveries(1, 2, 0);
+        metrics.notices(3, SHORT, 1);
         metrics.odd_events(2);
         metrics.freshness_age(SHORT);
         metrics.lost_calendars(1);

@@ -3,7 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use slotd::{
-    booking::{Asked, Booked, BookingError, Change, Desk, HoldChange, Key, NewBooking, NewHold, Reply, What, Wish},
+    booking::{
+        Asked, Booked, BookingError, Change, CustomerChange, Desk, HoldChange, Key, NewBooking, NewHold, Reply, What,
+        Wish,
+    },
     crypto::sha256,
     domain::{BookingId, booking::Refused},
     store::bookings::Customer,
@@ -96,7 +99,8 @@ impl Request {
                     desk.change(BUSINESS, booking, change, key, render).await.map(Some)
                 }
                 Self::Edit { booking, name } => {
-                    let change = Change { customer: Some(customer(&name)), ..Change::default() };
+                    let customer = CustomerChange { name: Some(name), ..CustomerChange::default() };
+                    let change = Change { customer: Some(customer), ..Change::default() };
                     desk.change(BUSINESS, booking, change, key, render).await.map(Some)
                 }
                 Self::Cancel { booking } => desk.cancel(BUSINESS, booking, key, render).await.map(Some),

@@ -229,6 +229,7 @@ impl Node {
             passes: Arc::default(),
             booking: config::Booking::default(),
             sync: config::Sync::default(),
+            calls: config::Calls::default(),
         });
         Self { store, desk, outbox, mirrors }
     }

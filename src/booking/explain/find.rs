@@ -88,7 +88,7 @@ impl Scope<'_> {
             Err(Reason::Horizon) => cause(true, "horizon", None, now.checked_add_signed(rules.horizon)),
             Err(Reason::Cap) => {
                 let day = day_of(at, self.office.business.time_zone);
-                cause(true, "cap", day.map(|day| day.end()), day.map(|day| day.start()))
+                cause(true, "cap", day.map(Interval::end), day.map(Interval::start))
             }
             Err(Reason::Buffer) => cause(true, "buffer", Some(self.window.start()), Some(self.window.end())),
             // It can be booked, and is not among the slots that are offered.

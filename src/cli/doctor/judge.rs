@@ -196,6 +196,46 @@ pub(super) fn outbox(report: &mut Report, depth: Depth, now: DateTime<Utc>) {
     }
 }
 
+/// What the rows of notices say.
+pub(super) struct NoticesStanding {
+    pub(super) depth: Depth,
+    /// Notices to the operator that were given up.
+    pub(super) untold: i64,
+    /// Endpoints that slotd disabled.
+    pub(super) disabled: i64,
+    /// Whether there is a way to the operator.
+    pub(super) support: bool,
+}
+
+pub(super) fn notices(report: &mut Report, standing: &NoticesStanding, now: DateTime<Utc>) {
+    let (about, before) = ("notices", report.findings.len());
+    let NoticesStanding { depth, untold, disabled, support } = standing;
+    if depth.dead > 0 {
+        let what = "See `slotd deliveries list`; when the cause is gone: `slotd deliveries retry --all`.";
+        report.fail(about, format!("{} notices to webhook endpoints were given up", depth.dead), what);
+    }
+    if *disabled > 0 {
+        let what = "Once they are mended, their owners enable them again: PATCH …/webhook-endpoints/{id}.";
+        report.warn(about, format!("{disabled} webhook endpoints failed for long and are disabled"), what);
+    }
+    if let Some(age) = depth.oldest.map(|oldest| now - oldest).filter(|age| *age > LATE) {
+        let found = format!("{} notices wait, the oldest for {}", depth.waiting, spoken(age));
+        report.warn(about, found, "See that `slotd serve` runs, and what GET …/webhook-endpoints says of failures.");
+    }
+    if *untold > 0 {
+        let what = "See that the mail relay or the address in [support] answers; this list is all there is of them.";
+        report.fail("support", format!("{untold} notices to the support address were given up"), what);
+    } else if !support {
+        // An installation may do without: what is given up is told here, and by the metrics.
+        let unset =
+            "nobody is told of deliveries that are given up: neither support.mail_to nor support.post_url is set";
+        report.ok("support", unset);
+    }
+    if report.findings.len() == before {
+        report.ok(about, format!("{} notices wait", depth.waiting));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,6 +339,20 @@ mod tests {
         let levels: Vec<Level> = report.findings.iter().map(|finding| finding.level).collect();
         let (ok, warning, failure) = (Level::Ok, Level::Warning, Level::Failure);
         assert_eq!(levels, [ok, warning, failure, ok, warning, failure]);
+    }
+
+    #[test]
+    fn notices_that_were_given_up_and_a_missing_support_address_are_told() {
+        let mut report = Report::default();
+        let fine = Depth { waiting: 1, dead: 0, oldest: Some(NOW) };
+        let standing = |depth, untold, disabled, support| NoticesStanding { depth, untold, disabled, support };
+        notices(&mut report, &standing(fine, 0, 0, true), NOW);
+        notices(&mut report, &standing(fine, 0, 0, false), NOW);
+        notices(&mut report, &standing(Depth { dead: 1, ..fine }, 0, 0, true), NOW);
+        notices(&mut report, &standing(fine, 1, 0, true), NOW);
+        notices(&mut report, &standing(fine, 0, 1, true), NOW);
+        let levels: Vec<Level> = report.findings.iter().map(|finding| finding.level).collect();
+        assert_eq!(levels, [Level::Ok, Level::Ok, Level::Failure, Level::Failure, Level::Warning]);
     }
 
     #[test]

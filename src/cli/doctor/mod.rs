@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use url::Url;
 
 use self::{
-    judge::{Circumstances, account, calendar, clock, outbox},
+    judge::{Circumstances, NoticesStanding, account, calendar, clock, notices, outbox},
     report::Report,
 };
 use super::{audit::every_business, keys::master_keys};
@@ -150,6 +150,21 @@ async fn database(report: &mut Report, config: &Config, store: &Store) {
     match store.read(read).await {
         Ok(depth) => outbox(report, depth, SystemClock.now()),
         Err(error) => report.fail("outbox", error.to_string(), unreadable),
+    }
+    let support = config.support.mail_to.is_some() || config.support.post_url.is_some();
+    let read = store::work::<NoticesStanding, store::Error, _>(move |tx| {
+        Box::pin(async move {
+            Ok(NoticesStanding {
+                depth: tx.notice_depth().await?,
+                untold: tx.dead_operator_notices().await?,
+                disabled: tx.disabled_endpoints().await?,
+                support,
+            })
+        })
+    });
+    match store.read(read).await {
+        Ok(standing) => notices(report, &standing, SystemClock.now()),
+        Err(error) => report.fail("notices", error.to_string(), unreadable),
     }
 }
 

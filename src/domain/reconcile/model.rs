@@ -70,6 +70,7 @@ enum Deed {
     Lose,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
 struct World {
     policy: Policy,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use slotd::domain::{Clock, clock::SystemClock};
 use slotd_sandbox::NewCalendar;
 
 use crate::{
@@ -87,19 +88,19 @@ on_both_engines! {
         stage.idle().await;
 
         // Moved, resized, deleted, overlapped; the last by another event and then by another booking.
-        let began = Utc::now();
+        let began = SystemClock.now();
         stage.google.patch(&event_id(&booked[0]), &times(at(2, 14, 0), 30)).await;
         let moved = stage.booking_becomes(&id(&booked[0]), "moved", |b| b["start"] == text(at(2, 14, 0))).await;
-        let resized_at = Utc::now();
+        let resized_at = SystemClock.now();
         stage.google.patch(&event_id(&booked[0]), &times(at(2, 14, 0), 60)).await;
         let resized = stage.booking_becomes(&id(&booked[0]), "grown", |b| b["end"] == text(at(2, 15, 0))).await;
-        let deleted_at = Utc::now();
+        let deleted_at = SystemClock.now();
         stage.google.delete(&event_id(&booked[1])).await;
         let deleted = stage.booking_becomes(&id(&booked[1]), "deleted", |b| b["status"] == "cancelled").await;
-        let overlapped_at = Utc::now();
+        let overlapped_at = SystemClock.now();
         stage.google.insert(&event("Visit", at(4, 10, 15), 60)).await;
         let overlapped = stage.booking_becomes(&id(&booked[2]), "overlapped", |b| kinds(b) == ["event"]).await;
-        let onto_at = Utc::now();
+        let onto_at = SystemClock.now();
         stage.google.patch(&event_id(&booked[0]), &times(at(5, 10, 0), 30)).await;
         let onto = stage.booking_becomes(&id(&booked[0]), "onto another", |b| kinds(b) == ["booking"]).await;
         let under = stage.booking_becomes(&id(&booked[3]), "moved onto", |b| kinds(b) == ["booking"]).await;

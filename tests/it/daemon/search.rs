@@ -82,7 +82,7 @@ on_both_engines! {
         // What was called off is no longer the caller's business, and is the owner's.
         stage.api.post(&stage.at(&format!("/bookings/{second}/cancel")), &json!({})).await.ok();
         let by_name = json!({ "phone": ADA, "last_name": "Lovelace" });
-        assert_eq!(ids(&search(&desk, &stage, &by_name).await), [first.clone()]);
+        assert_eq!(ids(&search(&desk, &stage, &by_name).await), std::slice::from_ref(&first));
         assert_eq!(ids(&search(&stage.api, &stage, &by_name).await), [first, second.clone()]);
         let listed = stage.api.get(&stage.at("/bookings?reference=R-7")).await.ok();
         assert_eq!((listed["bookings"].as_array().unwrap().len(), &listed["bookings"][0]["id"]), (1, &json!(second)));

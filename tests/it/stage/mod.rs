@@ -5,9 +5,11 @@
 //! log must hold no line at error level.
 
 mod client;
+mod events;
 mod garble;
 mod node;
 mod owner;
+mod receiver;
 mod restart;
 
 use std::{net::Ipv4Addr, time::Duration};
@@ -29,9 +31,11 @@ use url::Url;
 
 use crate::harness::{Db, Raw};
 pub(crate) use client::{Answer, Client};
+pub(crate) use events::{Event, Events};
 pub(crate) use garble::garble;
 pub(crate) use node::Node;
 pub(crate) use owner::{EDITOR, OWNER, Owner};
+pub(crate) use receiver::{Receiver, Reply};
 pub(crate) use restart::Ending;
 
 /// The zone of the business, with daylight saving.
