@@ -215,9 +215,15 @@ fn soonest(
     // A start may come once for each lead, and one of them is the asked time.
     let enough = limit.saturating_add(1).saturating_mul(groups.first().map_or(0, Vec::len));
     let mut found = slots_together(groups, rules, range, now, enough, false);
+    // Stable: the preferred one first, and else the order in line.
+    found.sort_by_key(|slot| (slot.interval.start(), Some(slot.resource) != preferred));
     found.dedup_by_key(|slot| slot.interval.start());
     found.retain(|slot| slot.interval.start() != asked);
-    let offer = |slot: Slot| offer_at(groups, rules, slot.interval.start(), preferred, now);
+    let besides = groups.get(1..).unwrap_or_default();
+    let offer = |slot: Slot| {
+        let besides = free_preferring(preferred, besides, rules, slot.interval.start(), now)?.into_iter().collect();
+        Some(Slot { besides, ..slot })
+    };
     found.into_iter().filter_map(offer).collect()
 }
 
