@@ -18,6 +18,8 @@ use crate::{
 const ANSWERS_KEPT: TimeDelta = TimeDelta::hours(48);
 /// How long the results of audits are kept.
 const AUDITS_KEPT: TimeDelta = TimeDelta::days(90);
+/// How long it is kept what calls were offered: longer than any setting lets it count.
+const OFFERS_KEPT: TimeDelta = TimeDelta::hours(2);
 /// Holds and bookings that are marked over in one go.
 const SETTLED_AT_ONCE: usize = 100;
 /// The longest sleep between two looks at the clock, which may be set meanwhile.
@@ -85,6 +87,7 @@ pub(super) fn all(
                     tx.forget_google_calls((now - ANSWERS_KEPT).date_naive()).await?;
                     tx.forget_tries(now - WINDOW).await?;
                     tx.forget_audits(now - AUDITS_KEPT).await?;
+                    tx.forget_offers(now - OFFERS_KEPT).await?;
                     tx.forget_operator_notices(now - AUDITS_KEPT).await?;
                     tx.forget_oauth_states().await.map(drop)
                 })

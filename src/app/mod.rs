@@ -21,7 +21,7 @@ use crate::{
         clock::{SystemChance, SystemClock},
     },
     google::{self, CachedTokens, Endpoints, Google, OAuth, OAuthClient, Pacer, Transport},
-    http::{Api, accept, load_phone_numbers, router},
+    http::{Api, Streams, accept, load_phone_numbers, router},
     lifecycle::Lifecycle,
     outbox::{self, Outbox},
     store::{self, Lane, Store},
@@ -124,6 +124,7 @@ pub async fn start(
         mirrors: wake,
         passes,
         booking: config.booking.clone(),
+        calls: config.calls.clone(),
         sync: config.sync.clone(),
     });
     let redirect_uri = public_url.join(CALLBACK_PATH)?;
@@ -139,10 +140,12 @@ pub async fn start(
         })
     });
     let keys = Keys::new(store.clone(), Arc::clone(&clock), Arc::clone(&chance));
+    let streams = Streams::new(&config.calls, life.stopping());
     let api = Api {
         store: store.clone(),
         keys: keys.clone(),
         desk: desk.clone(),
+        streams: streams.clone(),
         mirrors: mirrors.clone(),
         google: api_calls,
         connect,
@@ -158,21 +161,13 @@ pub async fn start(
     life.spawn("http", accept::serve(listener, router(api, &config.http), serve, life.stopping()));
     life.spawn("metrics", accept::serve(metrics_listener, metrics_page(metrics.clone()), serve, life.stopping()));
     life.spawn("gauges", gauges::keep(store.clone(), metrics.clone(), Arc::clone(&clock), life.stopping()));
-    let quota = quota::Quota {
-        store: store.clone(),
-        pacer: google_pacer,
-        mirrors: mirrors.clone(),
-        metrics: metrics.clone(),
-        clock: Arc::clone(&clock),
-    };
-    // What other nodes and the last run used up counts before the first call.
-    quota.exchange().await;
-    life.spawn("quota", quota.keep(life.stopping()));
+    spawn_quota((&store, &metrics, &clock), google_pacer, &mirrors, life).await;
     let around = support::Around { store: &store, clock: &clock, chance: &chance, metrics: &metrics };
     support::spawn(config, &around, life)?;
     life.spawn("metrics upkeep", metrics.keep_up(life.stopping()));
     spawn_mirrors(&mirrors, life);
     life.spawn("outbox", outbox.run(life.stopping()));
+    spawn_calls(&store, &desk, streams, life);
     spawn_jobs(&config.jobs, &store, &mirrors, &desk, &clock, life);
     // Before the first caller has to wait for it.
     tokio::task::spawn_blocking(load_phone_numbers);
@@ -186,6 +181,26 @@ fn spawn_mirrors(mirrors: &Mirrors, life: &Lifecycle) {
     life.spawn("watches", mirrors.clone().keep_watches(life.stopping()));
     life.spawn("calendar lists", mirrors.clone().keep_lists(life.stopping()));
     life.spawn("audits", mirrors.clone().keep_audits(life.stopping()));
+}
+
+/// Everything that tells running calls what changes.
+fn spawn_calls(store: &Store, desk: &Desk, streams: Streams, life: &Lifecycle) {
+    life.spawn("changes", store.clone().carry_changes(life.stopping()));
+    life.spawn("offers", desk.clone().keep_offers(life.stopping()));
+    life.spawn("call streams", streams.run());
+}
+
+/// The exchange of figures about Google's quotas. What other nodes and the last run used up counts before the first call.
+async fn spawn_quota(
+    (store, metrics, clock): (&Store, &Metrics, &SharedClock),
+    pacer: Pacer,
+    mirrors: &Mirrors,
+    life: &Lifecycle,
+) {
+    let (store, metrics, clock) = (store.clone(), metrics.clone(), Arc::clone(clock));
+    let quota = quota::Quota { store, pacer, mirrors: mirrors.clone(), metrics, clock };
+    quota.exchange().await;
+    life.spawn("quota", quota.keep(life.stopping()));
 }
 
 /// What the clock begins.

@@ -1,6 +1,7 @@
 //! What to offer when the asked time is taken.
 
 use chrono::{DateTime, Days, TimeDelta, Utc};
+use serde::Serialize;
 
 use super::{Agenda, Besides, Rules, Slot, check, slots};
 use crate::domain::{
@@ -10,6 +11,27 @@ use crate::domain::{
 
 /// How far ahead of the asked time to look: callers who hear "in a month" hang up.
 pub(super) const DAYS_AHEAD: u64 = 14;
+
+/// How an alternative differs from what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The same time, with somebody else.
+    AnotherResource,
+    /// Later, and as soon as possible.
+    Soonest,
+    /// The same time of day, on another day.
+    AnotherDay,
+}
+
+/// What could be booked instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alternative {
+    /// When and with whom.
+    pub slot: Slot,
+    /// How it differs from what was asked.
+    pub kind: Kind,
+}
 
 /// Up to `limit` other times near `asked`, the best first, each start offered once.
 ///
@@ -23,38 +45,37 @@ pub fn alternatives(
     asked_resource: Option<ResourceId>,
     now: DateTime<Utc>,
     limit: usize,
-) -> Vec<Slot> {
+) -> Vec<Alternative> {
     let other = same_time_elsewhere(agendas, rules, asked, asked_resource, now);
     let another_day = same_time_another_day(agendas, rules, asked, asked_resource, now);
     let soonest = soonest(agendas, rules, asked, asked_resource, now, limit);
-    in_turn(other, soonest, another_day, |slot: &Slot| slot.interval.start(), limit)
+    in_turn(other, soonest, another_day, limit)
 }
 
-/// Up to `limit` offers, each `start` once: `other`, and then in turn one of `soonest` and one of `another_day`.
-pub(super) fn in_turn<T>(
-    other: Option<T>,
-    soonest: Vec<T>,
-    another_day: Vec<T>,
-    start: impl Fn(&T) -> DateTime<Utc>,
+/// Up to `limit` offers, each start once: `other`, and then in turn one of `soonest` and one of `another_day`.
+pub(super) fn in_turn(
+    other: Option<Slot>,
+    soonest: Vec<Slot>,
+    another_day: Vec<Slot>,
     limit: usize,
-) -> Vec<T> {
+) -> Vec<Alternative> {
     let (mut soonest, mut another_day) = (soonest.into_iter(), another_day.into_iter());
-    let mut offered: Vec<T> = Vec::with_capacity(limit);
-    let mut offer = |one: Option<T>| {
-        if let Some(one) = one
+    let mut offered: Vec<Alternative> = Vec::with_capacity(limit);
+    let mut offer = |kind: Kind, slot: Option<Slot>| {
+        if let Some(slot) = slot
             && offered.len() < limit
-            && offered.iter().all(|earlier| start(earlier) != start(&one))
+            && offered.iter().all(|earlier| earlier.slot.interval.start() != slot.interval.start())
         {
-            offered.push(one);
+            offered.push(Alternative { slot, kind });
         }
     };
-    offer(other);
+    offer(Kind::AnotherResource, other);
     // Each round takes one of both, and there are enough rounds for either to fill the list alone.
     for _ in 0..limit {
-        offer(soonest.next());
-        offer(another_day.next());
+        offer(Kind::Soonest, soonest.next());
+        offer(Kind::AnotherDay, another_day.next());
     }
-    offer(soonest.next());
+    offer(Kind::Soonest, soonest.next());
     offered
 }
 
@@ -169,14 +190,15 @@ mod tests {
         let now = at("2026-11-23T08:00:00Z");
 
         let offered = alternatives(&[ben, anna], &rules, asked, Some(anna.resource), now, 4);
-        let shown: Vec<_> = offered.iter().map(|slot| (slot.interval.start(), slot.resource)).collect();
+        let shown: Vec<_> =
+            offered.iter().map(|one| (one.slot.interval.start(), one.slot.resource, one.kind)).collect();
         assert_eq!(
             shown,
             [
-                (asked, ben.resource),
-                (at("2026-11-23T10:15:00Z"), ben.resource),
-                (at("2026-11-24T10:00:00Z"), anna.resource),
-                (at("2026-11-23T10:30:00Z"), ben.resource),
+                (asked, ben.resource, Kind::AnotherResource),
+                (at("2026-11-23T10:15:00Z"), ben.resource, Kind::Soonest),
+                (at("2026-11-24T10:00:00Z"), anna.resource, Kind::AnotherDay),
+                (at("2026-11-23T10:30:00Z"), ben.resource, Kind::Soonest),
             ]
         );
     }
@@ -201,6 +223,7 @@ mod tests {
         let rules = Rules::lasting(TimeDelta::minutes(30));
         let offered = alternatives(&[agenda], &rules, asked, None, asked, 6);
         assert_eq!(offered.len(), 6);
+        let offered: Vec<Slot> = offered.iter().map(|one| one.slot).collect();
         for (index, slot) in offered.iter().enumerate() {
             assert_eq!(check(&agenda, &rules, slot.interval.start(), asked), Ok(()));
             assert!(offered[..index].iter().all(|earlier| earlier.interval.start() != slot.interval.start()));

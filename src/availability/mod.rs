@@ -19,13 +19,13 @@ mod together;
 mod reference;
 
 pub use agenda::{Agenda, Rules, check};
-pub use alternatives::alternatives;
+pub use alternatives::{Alternative, Kind, alternatives};
 pub use cap::{capped_days, day_of, whole_days};
 pub use fair::{Rank, WeekLoad, week_of, weeks_of};
 pub use hours::{DayHours, HoursError, WeeklyHours};
 pub use policy::{Course, Facts, Freshness, Policy, Purpose, WhenStale, WhenUnknown, decide};
 pub use reason::Reason;
 pub use slots::{Slot, slots};
-pub use spoken::spoken;
+pub use spoken::{Language, UnknownLanguage, Voice, is_ambiguous, spoken};
 pub use timetable::{DateOverride, Door, Timetable};
 pub use together::{Besides, GROUPS_MAX, alternatives_together, combine, free_together, slots_together};

@@ -11,8 +11,8 @@ use super::{
     together::judge_together,
 };
 use crate::{
-    availability::{Course, Purpose, Reason, Rules, Slot, slots_together},
-    domain::{BookingId, BusinessId, Interval, ResourceId, interval::merge},
+    availability::{Alternative, Besides, Course, Purpose, Reason, Rules, Slot, Voice, slots_together},
+    domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{self, Tx, calendars::Calendar},
 };
 
@@ -29,11 +29,13 @@ pub struct Answer {
     /// lead first.
     pub resources: Vec<ResourceId>,
     /// What else could be offered.
-    pub alternatives: Vec<Slot>,
+    pub alternatives: Vec<Alternative>,
+    /// Of which service they are; a bare time when absent.
+    pub service: Option<ServiceId>,
     /// How the mirror stands.
     pub standing: Standing,
-    /// The zone to tell times in.
-    pub zone: Tz,
+    /// How to tell times.
+    pub voice: Voice,
     /// The instant of the answer.
     pub now: DateTime<Utc>,
 }
@@ -65,12 +67,14 @@ pub struct Gap {
 pub struct SlotsAnswer {
     /// In the order of their starts.
     pub slots: Vec<Slot>,
+    /// Of which service they are; a bare time when absent.
+    pub service: Option<ServiceId>,
     /// Whose time is not known, so that there may be more slots.
     pub gaps: Vec<Gap>,
     /// How the mirror stands.
     pub standing: Standing,
-    /// The zone to tell times in.
-    pub zone: Tz,
+    /// How to tell times.
+    pub voice: Voice,
     /// The instant of the answer.
     pub now: DateTime<Utc>,
 }
@@ -145,11 +149,21 @@ impl Desk {
         start: DateTime<Utc>,
         max_staleness: Option<TimeDelta>,
     ) -> Result<Answer, BookingError> {
-        self.ask(business, max_staleness, move |tx, terms| {
+        let call_id = wish.call_id.clone();
+        let asked = self.ask(business, max_staleness, move |tx, terms| {
             let wish = wish.clone();
             Box::pin(async move { is_free(tx, business, &wish, start, &terms).await })
-        })
-        .await
+        });
+        let answer = asked.await?;
+        // A yes is an offer, of whoever comes first.
+        let free = answer.resources.first().map(|resource| Slot {
+            interval: answer.interval,
+            resource: *resource,
+            besides: Besides::default(),
+        });
+        self.note_offers(business, call_id.as_deref(), answer.service, free);
+        self.note_alternatives(business, call_id.as_deref(), answer.service, &answer.alternatives);
+        Ok(answer)
     }
 
     /// When `wish` can be had.
@@ -159,11 +173,14 @@ impl Desk {
         asked: SlotsQuestion,
         max_staleness: Option<TimeDelta>,
     ) -> Result<SlotsAnswer, BookingError> {
-        self.ask(business, max_staleness, move |tx, terms| {
+        let call_id = asked.wish.call_id.clone();
+        let answer = self.ask(business, max_staleness, move |tx, terms| {
             let asked = asked.clone();
             Box::pin(async move { free_slots(tx, business, &asked, &terms).await })
-        })
-        .await
+        });
+        let answer = answer.await?;
+        self.note_offers(business, call_id.as_deref(), answer.service, answer.slots.iter().copied());
+        Ok(answer)
     }
 
     /// When the resources of a business, or one of them, are busy: by their calendars, or by bookings and their buffers.
@@ -245,7 +262,8 @@ async fn is_free(
         standing: Standing::of(office.blocking(matter), now, terms.fresh_for),
         resources: verdict.clone().unwrap_or_default(),
         alternatives,
-        zone: office.zone(order.named),
+        service: order.service,
+        voice: office.voice(order.named),
         now,
     }))
 }
@@ -275,7 +293,8 @@ async fn free_slots(
         slots: slots_together(&groups, &rules, asked.range, now, asked.limit, asked.diverse),
         gaps: gaps(&office, &everybody, needed, terms, now),
         standing: Standing::of(office.blocking(&everybody), now, terms.fresh_for),
-        zone: office.zone(order.named),
+        service: order.service,
+        voice: office.voice(order.named),
         now,
     }))
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::{
     BookingError, Desk, Key, Reply,
@@ -15,7 +14,7 @@ use super::{
     together::{self, Own, resources_of},
 };
 use crate::{
-    availability::{Course, Purpose, Rules, day_of},
+    availability::{Course, Purpose, Rules, Voice, day_of},
     domain::{
         BookingId, BusinessId, Interval, ResourceId,
         booking::State,
@@ -77,8 +76,8 @@ pub struct Booked {
     pub resources: Vec<ResourceId>,
     /// What it is in conflict with now.
     pub conflicts: Vec<Conflict>,
-    /// The zone to tell its time in.
-    pub zone: Tz,
+    /// How to tell its time.
+    pub voice: Voice,
     /// How it stands with the customer's invitation to the event: `pending`, `sent`, or `refused` by Google.
     pub invitation: Option<&'static str>,
     /// What the receptionist should know.
@@ -121,6 +120,7 @@ impl Desk {
             None => Ok(held.to_vec()),
         };
         let terms = self.look_before_booking(business, hold, candidates).await?;
+        let call_id = new.call_id.clone();
         let mut outcome = Err(BookingError::Store(store::Error::Exists));
         for _ in 0..TRIES {
             outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), terms).await;
@@ -142,6 +142,7 @@ impl Desk {
             Err(BookingError::Refused(_)) => "refused",
             Err(_) => "failed",
         });
+        self.note_refusal(business, call_id.as_deref(), &outcome);
         if outcome.as_ref().is_ok_and(|reply| !reply.replayed) {
             self.outbox.notify_one();
         }
@@ -182,7 +183,7 @@ impl Desk {
                 let booked = Booked {
                     conflicts: Vec::new(),
                     invitation: invitation(&office, &booking, None),
-                    zone: office.zone(Some(booking.resource)),
+                    voice: office.voice(Some(booking.resource)),
                     warning: warning(&office, &taken, Some(&terms), tx.now()),
                     now: tx.now(),
                     resources: taken,

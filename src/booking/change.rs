@@ -305,7 +305,7 @@ pub(super) async fn told(
         invitation: invitation(office, &booking, known.as_ref()),
         resources: resources_of(tx, office, &booking).await?,
         conflicts: tx.open_conflicts(booking.business, booking.id).await?,
-        zone: office.zone(Some(booking.resource)),
+        voice: office.voice(Some(booking.resource)),
         warning,
         now: tx.now(),
         booking,

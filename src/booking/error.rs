@@ -1,12 +1,11 @@
 //! Why the desk did not do what was asked.
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::Standing;
 use crate::{
-    availability::{Reason, Slot},
-    domain::booking,
+    availability::{Alternative, Reason, Voice},
+    domain::{ServiceId, booking},
     store,
 };
 
@@ -16,11 +15,13 @@ pub struct Refusal {
     /// Why, for programs.
     pub reason: Reason,
     /// The nearest other times, from the same state of the tables.
-    pub alternatives: Vec<Slot>,
+    pub alternatives: Vec<Alternative>,
+    /// Of which service they are; a bare time when absent.
+    pub service: Option<ServiceId>,
     /// How the mirror stands.
     pub standing: Standing,
-    /// In which zone to speak of them.
-    pub zone: Tz,
+    /// How to speak of them.
+    pub voice: Voice,
     /// The instant to speak from.
     pub now: DateTime<Utc>,
 }

@@ -22,6 +22,7 @@ use crate::{
         self, Lane, Tx,
         bookings::{Booking, CalendarSync},
         claims::{Source, Step},
+        offers::Offer,
     },
 };
 
@@ -74,6 +75,7 @@ impl Desk {
             office.order(&wish).map(|order| order.everybody())
         };
         let terms = self.look_before_booking(business, None, candidates).await?;
+        let call_id = new.call_id.clone();
         let outcome = self.retry_and_wake(move |tx| {
             let (new, key, render) = (new.clone(), key.clone(), Arc::clone(&render));
             Box::pin(async move {
@@ -83,6 +85,8 @@ impl Desk {
                 let office = Office::read(tx, business).await?;
                 let (status, hold, taken) = take(tx, &office, &new, &terms).await?;
                 tx.touch_call(business, &new.call_id, None).await?;
+                // When the hold is over, the call may still want the slot.
+                tx.remember_offers(business, &new.call_id, &[slot_of(&hold)]).await?;
                 let booked = held(&office, hold, taken, &terms, tx.now());
                 let reply = Reply { status, body: render(&booked), replayed: false };
                 keep(tx, business, key.as_ref(), &reply).await?;
@@ -90,6 +94,7 @@ impl Desk {
             })
         });
         let outcome = outcome.await;
+        self.note_refusal(business, Some(&call_id), &outcome);
         self.metrics.holds(match &outcome {
             Ok(reply) if reply.replayed => "replayed",
             Ok(reply) if reply.status == OK => "extended",
@@ -136,6 +141,9 @@ impl Desk {
                     let taken = swap(tx, &office, &mut hold, &change.slot, &terms).await?;
                     tx.update_booking(&hold).await?;
                     tx.record_step(&hold, Step::Rescheduled, Source::Receptionist).await?;
+                    if let Some(call_id) = &hold.call_id {
+                        tx.remember_offers(business, call_id, &[slot_of(&hold)]).await?;
+                    }
                     taken
                 } else {
                     extend(tx, &hold, until).await?;
@@ -181,7 +189,7 @@ impl Desk {
                 for mut hold in holds {
                     release(tx, &mut hold).await?;
                 }
-                Ok(())
+                Ok(tx.hang_up(business, &call_id).await?)
             })
         });
         self.store.write(Lane::Caller, work).await
@@ -222,6 +230,11 @@ impl Desk {
         }
         Ok(more)
     }
+}
+
+/// What a hold holds, as something that the call was offered.
+pub(super) fn slot_of(hold: &Booking) -> Offer {
+    Offer { interval: hold.interval, resource: hold.resource, service: hold.service }
 }
 
 /// Until when a hold lasts that is asked for, or extended, now.
@@ -371,7 +384,7 @@ fn held(office: &Office, hold: Booking, taken: Vec<ResourceId>, terms: &Terms, n
     Booked {
         conflicts: Vec::new(),
         invitation: None,
-        zone: office.zone(Some(hold.resource)),
+        voice: office.voice(Some(hold.resource)),
         warning: warning(office, &taken, Some(terms), now),
         resources: taken,
         now,

@@ -5,6 +5,7 @@
 
 mod ask;
 mod book;
+mod call;
 mod change;
 mod customer;
 mod days;
@@ -13,6 +14,7 @@ mod explain;
 mod freshness;
 mod hold;
 mod look;
+mod offers;
 mod office;
 mod remember;
 mod search;
@@ -25,6 +27,10 @@ use tokio::sync::Notify;
 
 pub use ask::{Answer, Busy, BusyAnswer, Gap, SlotsAnswer, SlotsQuestion};
 pub use book::{Asked, Booked, NewBooking};
+pub use call::{
+    By, CallEvent, CallWatch, Ending, Hold, HoldStanding, Message, News, OVER, Picture, Standing as OfferStanding,
+    Told, Voices,
+};
 pub use change::Change;
 pub use customer::CustomerChange;
 pub use error::{BookingError, Refusal};
@@ -36,6 +42,7 @@ pub use remember::{Key, Reply};
 pub use search::{Facts, START_TOLERANCE, Search, TRIES_ABOUT_ONE, TRIES_IN_ALL, TRIES_OF_KEY};
 
 use look::Wishes;
+use offers::Offers;
 
 use crate::{config, domain::SharedClock, store::Store, telemetry::Metrics};
 
@@ -53,6 +60,8 @@ pub struct Desk {
     passes: Arc<Notify>,
     /// Looks at Google that callers of this node wait for.
     wishes: Wishes,
+    /// What calls were offered, on its way into the table.
+    offers: Offers,
     limits: Limits,
 }
 
@@ -71,6 +80,8 @@ struct Limits {
     verify_after: TimeDelta,
     /// An unwatched calendar is fresh for this long.
     fresh_for: TimeDelta,
+    /// How long a call is told what becomes of a slot that it was offered.
+    offers_kept: TimeDelta,
 }
 
 /// What [`Desk`] stands on.
@@ -89,6 +100,8 @@ pub struct Foundation {
     pub passes: Arc<Notify>,
     /// The `[booking]` section.
     pub booking: config::Booking,
+    /// The `[calls]` section.
+    pub calls: config::Calls,
     /// The `[sync]` section.
     pub sync: config::Sync,
 }
@@ -97,13 +110,24 @@ impl Desk {
     /// A desk over the store.
     #[must_use]
     pub fn new(foundation: Foundation) -> Self {
-        let Foundation { store, clock, metrics, outbox, mirrors, passes, booking, sync } = foundation;
+        let Foundation { store, clock, metrics, outbox, mirrors, passes, booking, calls, sync } = foundation;
         let limits = Limits {
             verify_deadline: Duration::from_millis(booking.verify_deadline_ms.into()),
             verify_after: TimeDelta::seconds(booking.verify_after_s.into()),
             fresh_for: TimeDelta::seconds(2 * i64::from(sync.poll_unwatched_s)),
+            offers_kept: TimeDelta::seconds(calls.offers_kept_s.into()),
         };
-        Self { store, clock, metrics, outbox, mirrors, passes, wishes: Wishes::default(), limits }
+        Self {
+            store,
+            clock,
+            metrics,
+            outbox,
+            mirrors,
+            passes,
+            wishes: Wishes::default(),
+            offers: Offers::default(),
+            limits,
+        }
     }
 
     /// Wakes the outbox of this node, for something is owed.

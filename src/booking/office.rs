@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     availability::{
-        Agenda, Course, Purpose, Rank, Reason, Rules, Slot, Timetable, WeekLoad, alternatives, alternatives_together,
-        check,
+        Agenda, Alternative, Course, Purpose, Rank, Reason, Rules, Timetable, Voice, WeekLoad, alternatives,
+        alternatives_together, check,
     },
     domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
@@ -100,6 +100,18 @@ impl Office {
     pub(super) fn zone(&self, resource: Option<ResourceId>) -> Tz {
         let resource = resource.and_then(|id| self.resources.iter().find(|known| known.id == id));
         resource.and_then(|resource| resource.time_zone).unwrap_or(self.business.time_zone)
+    }
+
+    /// How times are told to whoever asked for `resource`, or for anybody. The zone is named where people might think of
+    /// another one.
+    pub(super) fn voice(&self, resource: Option<ResourceId>) -> Voice {
+        let zone = self.zone(resource);
+        let elsewhere = |known: &Resource| known.time_zone.is_some_and(|zone| zone != self.business.time_zone);
+        let names_zone = match resource {
+            Some(_) => zone != self.business.time_zone,
+            None => self.resources.iter().any(elsewhere),
+        };
+        Voice { zone, names_zone, language: self.business.language }
     }
 
     /// The calendars that make one of `resources` busy.
@@ -237,6 +249,11 @@ impl Diary {
         }
         Ok(diary)
     }
+
+    /// Whether a calendar of `resource` has anything in `time`.
+    pub(super) fn is_busy(&self, resource: ResourceId, time: Interval) -> bool {
+        self.busy.get(&resource).is_some_and(|busy| busy.iter().any(|busy| busy.overlaps(time)))
+    }
 }
 
 /// The time to read to judge a booking at `start`.
@@ -287,7 +304,7 @@ pub(super) async fn find_alternatives(
     start: DateTime<Utc>,
     except: &[BookingId],
     terms: &Terms,
-) -> Result<Vec<Slot>, BookingError> {
+) -> Result<Vec<Alternative>, BookingError> {
     let needs =
         office.services.iter().find(|known| Some(known.id) == order.service).filter(|one| !one.needs.is_empty());
     if let Some(service) = needs {

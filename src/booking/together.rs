@@ -206,8 +206,8 @@ pub(super) async fn settle(
     }
     let alternatives = find_alternatives(tx, office, order, start, &own.bookings, terms).await?;
     let standing = Standing::of(office.blocking(&everybody), now, terms.fresh_for);
-    let zone = office.zone(order.named);
-    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, standing, zone, now })))
+    let (service, voice) = (order.service, office.voice(order.named));
+    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, service, standing, voice, now })))
 }
 
 /// Claims everything that a booking takes, in the order of ids.

@@ -18,7 +18,7 @@ const DAY_S: u32 = 86_400;
 impl Config {
     /// Finds the first setting that is outside its limits or contradicts another.
     pub(super) fn check(&self) -> Result<(), Refused> {
-        let Self { database, http, google, sync, booking, outbox, notify, .. } = self;
+        let Self { database, http, google, sync, booking, calls, outbox, notify, .. } = self;
         within("database.connections_max", database.connections_max, 1..=1_000)?;
         within("database.acquire_timeout_s", database.acquire_timeout_s, 1..=60)?;
         within("http.body_max_bytes", http.body_max_bytes, 1_024..=16 * 1024 * 1024)?;
@@ -42,6 +42,9 @@ impl Config {
         within("sync.list_spread_s", sync.list_spread_s, 0..=DAY_S)?;
         within("booking.verify_deadline_ms", booking.verify_deadline_ms, 0..=10_000)?;
         within("booking.verify_after_s", booking.verify_after_s, 0..=DAY_S)?;
+        within("calls.offers_kept_s", calls.offers_kept_s, 1..=3_600)?;
+        within("calls.streams_per_business", calls.streams_per_business, 1..=100_000)?;
+        within("calls.streams_per_key", calls.streams_per_key, 1..=100_000)?;
         within("outbox.concurrency", outbox.concurrency, 1..=1_000)?;
         within("outbox.account_concurrency", outbox.account_concurrency, 1..=1_000)?;
         within("outbox.poll_s", outbox.poll_s, 1..=3_600)?;

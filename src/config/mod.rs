@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Origin};
 pub use load::{Sources, read_secret};
 pub use sections::{
-    Booking, Database, Google, Http, Jobs, Keys, Log, LogFormat, Metrics, Notify, Outbox, SmtpSecurity, Support, Sync,
+    Booking, Calls, Database, Google, Http, Jobs, Keys, Log, LogFormat, Metrics, Notify, Outbox, SmtpSecurity, Support,
+    Sync,
 };
 pub use types::{CronExpression, DatabaseUrl, LinkPattern};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub sync: Sync,
     /// Taking bookings.
     pub booking: Booking,
+    /// Telling running calls what changes.
+    pub calls: Calls,
     /// Deliveries to the outside.
     pub outbox: Outbox,
     /// Notices to the businesses' own programs.

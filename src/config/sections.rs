@@ -202,6 +202,24 @@ impl Default for Booking {
     }
 }
 
+/// Telling running calls what changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calls {
+    /// How long a call is told what becomes of a slot that it was offered.
+    pub offers_kept_s: u32,
+    /// Most streams of events at once, on this node, for one business.
+    pub streams_per_business: usize,
+    /// Most for one API key.
+    pub streams_per_key: usize,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self { offers_kept_s: 900, streams_per_business: 200, streams_per_key: 1_000 }
+    }
+}
+
 /// Deliveries to Google and elsewhere, after the booking has been answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -6,7 +6,7 @@ use axum::{
 };
 use url::Url;
 
-use super::Problem;
+use super::{Problem, Streams};
 use crate::{
     auth::{Caller, Connect, Keys},
     booking::Desk,
@@ -27,6 +27,8 @@ pub struct Api {
     pub keys: Keys,
     /// Availability and bookings.
     pub desk: Desk,
+    /// The streams of events that are open.
+    pub streams: Streams,
     /// Mirrors, for pushes and "sync now".
     pub mirrors: Mirrors,
     /// The calendar client, for the list of calendars.

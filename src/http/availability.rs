@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Json, Path, Problem, Query, Rfc3339,
     api::Api,
-    wire::{SlotBody, StandingBody, local, no_length, range, what},
+    wire::{AlternativeBody, SlotBody, StandingBody, language, local, no_length, range, what},
 };
 use crate::{
     auth::Caller,
@@ -39,6 +39,7 @@ pub(super) struct AvailabilityQuery {
     resource: Option<String>,
     max_staleness_s: Option<u32>,
     call_id: Option<String>,
+    language: Option<String>,
 }
 
 /// The answer to "is it free?".
@@ -52,7 +53,7 @@ pub(super) struct AvailabilityBody {
     end: String,
     /// Who could do it.
     resources: Vec<ResourceId>,
-    alternatives: Vec<SlotBody>,
+    alternatives: Vec<AlternativeBody>,
     #[serde(flatten)]
     standing: StandingBody,
 }
@@ -79,16 +80,18 @@ pub(super) async fn availability(
         }
     };
     let max_staleness = staleness(query.max_staleness_s)?;
+    let language = language("language", query.language.as_deref())?;
     let wish = Wish { what, resource: query.resource, call_id: query.call_id };
     let answer = api.desk.is_free(business, wish, start, max_staleness).await?;
+    let voice = answer.voice.speaking(language);
     Ok(Json(AvailabilityBody {
         available: answer.available,
         reason: answer.reason,
-        start: local(answer.interval.start(), answer.zone),
-        end: local(answer.interval.end(), answer.zone),
+        start: local(answer.interval.start(), voice.zone),
+        end: local(answer.interval.end(), voice.zone),
         resources: answer.resources,
-        alternatives: answer.alternatives.iter().map(|slot| SlotBody::new(slot, answer.zone, answer.now)).collect(),
-        standing: StandingBody::new(&answer.standing, answer.zone),
+        alternatives: answer.alternatives.iter().map(|one| AlternativeBody::new(one, voice, answer.now)).collect(),
+        standing: StandingBody::new(&answer.standing, voice.zone),
     }))
 }
 
@@ -160,6 +163,7 @@ pub(super) struct SlotsQuery {
     diverse: bool,
     max_staleness_s: Option<u32>,
     call_id: Option<String>,
+    language: Option<String>,
 }
 
 /// The answer to "when can I come?".
@@ -185,6 +189,7 @@ pub(super) async fn slots(
     if !(1..=SLOTS_MAX).contains(&limit) {
         return Err(Problem::invalid("limit", format!("1 to {SLOTS_MAX} are expected")));
     }
+    let language = language("language", query.language.as_deref())?;
     let question = SlotsQuestion {
         range: range(query.from.0, query.to.0, SLOTS_DAYS_MAX)?,
         wish: Wish {
@@ -196,10 +201,11 @@ pub(super) async fn slots(
         diverse: query.diverse,
     };
     let answer = api.desk.free_slots(business, question, staleness(query.max_staleness_s)?).await?;
+    let voice = answer.voice.speaking(language);
     Ok(Json(SlotsBody {
         gaps: GapsBody::new(&answer.gaps),
-        slots: answer.slots.iter().map(|slot| SlotBody::new(slot, answer.zone, answer.now)).collect(),
-        standing: StandingBody::new(&answer.standing, answer.zone),
+        slots: answer.slots.iter().map(|slot| SlotBody::new(slot, voice, answer.now)).collect(),
+        standing: StandingBody::new(&answer.standing, voice.zone),
     }))
 }
 

@@ -15,7 +15,7 @@ use super::{
     availability::check_call,
     conflicts::ConflictBody,
     customer::{CustomerInput, CustomerPatch, text},
-    wire::{local, no_length, what},
+    wire::{Said, Saying, language, local, no_length, what},
 };
 use crate::{
     auth::Caller,
@@ -112,8 +112,9 @@ struct StepBody {
 }
 
 impl BookingBody {
-    pub(super) fn new(booked: &Booked, history: Option<&[HistoryStep]>) -> Self {
-        let (booking, zone) = (&booked.booking, booked.zone);
+    pub(super) fn new(booked: &Booked, saying: Saying, history: Option<&[HistoryStep]>) -> Self {
+        let (booking, voice) = (&booked.booking, booked.voice.speaking(saying.language()));
+        let zone = voice.zone;
         let step = |step: &HistoryStep| StepBody {
             at: local(step.at, zone),
             what: step.what.clone(),
@@ -149,7 +150,7 @@ impl BookingBody {
                 Gone::Kept => Some("kept"),
                 Gone::Doubted | Gone::Found => None,
             }),
-            spoken: spoken(booking.interval.start(), zone, booked.now),
+            spoken: spoken(booking.interval.start(), voice, booked.now),
             expires_at: match booking.state {
                 crate::domain::booking::State::Held { until } => Some(local(until, zone)),
                 _ => None,
@@ -163,9 +164,9 @@ impl BookingBody {
     }
 }
 
-/// The body of an answer that may be given again.
-pub(super) fn render(booked: &Booked) -> Vec<u8> {
-    serde_json::to_vec(&BookingBody::new(booked, None)).unwrap_or_default()
+/// Makes the body of an answer that may be given again.
+pub(super) fn render(saying: Saying) -> impl Fn(&Booked) -> Vec<u8> + Send + Sync + 'static {
+    move |booked| serde_json::to_vec(&BookingBody::new(booked, saying, None)).unwrap_or_default()
 }
 
 pub(super) fn answer(reply: Reply) -> Response {
@@ -211,11 +212,13 @@ pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Path(business): Path<BusinessId>,
+    Query(said): Query<Said>,
     headers: HeaderMap,
     Json(mut body): Json<CreateBody>,
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
-    let key = key(&headers, "create", &body)?;
+    let saying = said.read()?;
+    let key = key(&headers, &saying.operation("create"), &body)?;
     check_call(body.call_id.as_deref(), "/call_id")?;
     let region = api.region(business).await?;
     let new = NewBooking {
@@ -224,7 +227,7 @@ pub(super) async fn create(
         reference: text("/reference", body.reference, REFERENCE_MAX)?,
         call_id: body.call_id,
     };
-    Ok(answer(api.desk.book(business, new, key, render).await.map_err(in_body)?))
+    Ok(answer(api.desk.book(business, new, key, render(saying)).await.map_err(|error| saying.refuse(error))?))
 }
 
 fn asked(body: &mut CreateBody) -> Result<Asked, Problem> {
@@ -239,23 +242,17 @@ fn asked(body: &mut CreateBody) -> Result<Asked, Problem> {
     }
 }
 
-/// Names a field of the query as the body calls it.
-pub(super) fn in_body(error: crate::booking::BookingError) -> Problem {
-    match error {
-        crate::booking::BookingError::Invalid { field, detail } => Problem::invalid(format!("/{field}"), detail),
-        other => other.into(),
-    }
-}
-
 /// One booking, with its history.
 pub(super) async fn show(
     State(api): State<Api>,
     caller: Caller,
     Path((business, id)): Path<(BusinessId, BookingId)>,
+    Query(said): Query<Said>,
 ) -> Result<Json<BookingBody>, Problem> {
     caller.at(business, Scope::Receptionist)?;
+    let saying = said.read()?;
     let (booked, history) = api.desk.booking(business, id).await?;
-    Ok(Json(BookingBody::new(&booked, Some(&history))))
+    Ok(Json(BookingBody::new(&booked, saying, Some(&history))))
 }
 
 /// Parameters of `GET bookings`.
@@ -269,6 +266,7 @@ pub(super) struct ListQuery {
     reference: Option<String>,
     cursor: Option<String>,
     limit: Option<usize>,
+    language: Option<String>,
 }
 
 /// A page of bookings, in the order of their starts.
@@ -296,6 +294,7 @@ pub(super) async fn list(
         return Err(Problem::invalid("status", format!("`{status}` is none of {}", STATES.join(", "))));
     }
     check_call(query.call_id.as_deref(), "call_id")?;
+    let saying = Saying::new(language("language", query.language.as_deref())?);
     if let (Some(Rfc3339(from)), Some(Rfc3339(to))) = (query.from, query.to)
         && to <= from
     {
@@ -319,7 +318,10 @@ pub(super) async fn list(
     let more = found.len() > limit;
     found.truncate(limit);
     let next_cursor = found.last().filter(|_| more).map(|last| cursor(&last.booking));
-    Ok(Json(ListBody { bookings: found.iter().map(|booked| BookingBody::new(booked, None)).collect(), next_cursor }))
+    Ok(Json(ListBody {
+        bookings: found.iter().map(|booked| BookingBody::new(booked, saying, None)).collect(),
+        next_cursor,
+    }))
 }
 
 fn cursor(last: &crate::store::bookings::Booking) -> String {
@@ -351,11 +353,13 @@ pub(super) async fn change(
     State(api): State<Api>,
     caller: Caller,
     Path((business, id)): Path<(BusinessId, BookingId)>,
+    Query(said): Query<Said>,
     headers: HeaderMap,
     Json(body): Json<ChangeBody>,
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
-    let key = key(&headers, &format!("change {id}"), &body)?;
+    let saying = said.read()?;
+    let key = key(&headers, &saying.operation(&format!("change {id}")), &body)?;
     let what = what(body.service, body.duration_min, "/duration_min")?;
     let customer = match (body.customer, body.notes) {
         (None, None) => None,
@@ -367,7 +371,7 @@ pub(super) async fn change(
     let reference = body.reference.map(|new| text("/reference", Some(new), REFERENCE_MAX)).transpose()?;
     let change =
         Change { start: body.start.map(|Rfc3339(start)| start), what, resource: body.resource, customer, reference };
-    Ok(answer(api.desk.change(business, id, change, key, render).await.map_err(in_body)?))
+    Ok(answer(api.desk.change(business, id, change, key, render(saying)).await.map_err(|error| saying.refuse(error))?))
 }
 
 /// Cancels a booking. Cancelling twice is harmless.
@@ -375,9 +379,11 @@ pub(super) async fn cancel(
     State(api): State<Api>,
     caller: Caller,
     Path((business, id)): Path<(BusinessId, BookingId)>,
+    Query(said): Query<Said>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
-    let key = key(&headers, &format!("cancel {id}"), &())?;
-    Ok(answer(api.desk.cancel(business, id, key, render).await?))
+    let saying = said.read()?;
+    let key = key(&headers, &saying.operation(&format!("cancel {id}")), &())?;
+    Ok(answer(api.desk.cancel(business, id, key, render(saying)).await?))
 }

@@ -12,8 +12,8 @@ use super::{
     Json, Path, Problem, Query, Rfc3339,
     api::Api,
     availability::check_call,
-    bookings::{answer, in_body, key, render},
-    wire::{no_length, what},
+    bookings::{answer, key, render},
+    wire::{Said, no_length, what},
 };
 use crate::{
     auth::Caller,
@@ -71,11 +71,13 @@ pub(super) async fn create(
     State(api): State<Api>,
     caller: Caller,
     Path(business): Path<BusinessId>,
+    Query(said): Query<Said>,
     headers: HeaderMap,
     Json(body): Json<HoldInput>,
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
-    let key = key(&headers, "hold", &body)?;
+    let saying = said.read()?;
+    let key = key(&headers, &saying.operation("hold"), &body)?;
     check_call(Some(&body.call_id), "/call_id")?;
     let new = NewHold {
         wish: Wish {
@@ -87,7 +89,7 @@ pub(super) async fn create(
         ttl: ttl(body.ttl_s.unwrap_or(TTL_DEFAULT_S))?,
         call_id: body.call_id,
     };
-    Ok(answer(api.desk.hold(business, new, key, render).await.map_err(in_body)?))
+    Ok(answer(api.desk.hold(business, new, key, render(saying)).await.map_err(|error| saying.refuse(error))?))
 }
 
 /// Extends a hold, or swaps it for another slot.
@@ -95,11 +97,13 @@ pub(super) async fn change(
     State(api): State<Api>,
     caller: Caller,
     Path((business, id)): Path<(BusinessId, BookingId)>,
+    Query(said): Query<Said>,
     headers: HeaderMap,
     Json(body): Json<HoldPatch>,
 ) -> Result<Response, Problem> {
     caller.at(business, Scope::Receptionist)?;
-    let key = key(&headers, &format!("change hold {id}"), &body)?;
+    let saying = said.read()?;
+    let key = key(&headers, &saying.operation(&format!("change hold {id}")), &body)?;
     let slot = Change {
         start: body.start.map(|Rfc3339(start)| start),
         what: what(body.service, body.duration_min, "/duration_min")?,
@@ -110,7 +114,9 @@ pub(super) async fn change(
     if change.ttl.is_none() && !change.slot.moves() {
         return Err(Problem::invalid("/ttl_s", "give `ttl_s` to extend the hold, or `start` to swap it"));
     }
-    Ok(answer(api.desk.change_hold(business, id, change, key, render).await.map_err(in_body)?))
+    Ok(answer(
+        api.desk.change_hold(business, id, change, key, render(saying)).await.map_err(|error| saying.refuse(error))?,
+    ))
 }
 
 /// Gives a hold back. Doing so twice is harmless.

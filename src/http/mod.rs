@@ -15,6 +15,7 @@ mod conflicts;
 mod customer;
 mod deliveries;
 mod endpoints;
+mod events;
 mod explain;
 mod google;
 mod holds;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use api::Api;
 pub use customer::load_phone_numbers;
+pub use events::Streams;
 pub use extract::{BodyLimit, Json, Path, Query, Rfc3339};
 pub use problem::Problem;
 pub use router::router;

@@ -15,7 +15,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
 use super::{
     BodyLimit, Problem, api::Api, audits, availability, bookings, calendars, cancellations, conflicts, deliveries,
-    endpoints, explain, google, holds, search, setup, status,
+    endpoints, events, explain, google, holds, search, setup, status,
 };
 use crate::config;
 
@@ -28,6 +28,7 @@ pub fn router(api: Api, config: &config::Http) -> Router {
         .route("/busy", get(availability::busy))
         .route("/holds", post(holds::create).delete(holds::release_call))
         .route("/holds/{id}", patch(holds::change).delete(holds::release))
+        .route("/calls/{call_id}/events", get(events::events))
         .route("/bookings", get(bookings::list).post(bookings::create))
         .route("/bookings/search", post(search::search))
         .route("/bookings/{id}", get(bookings::show).patch(bookings::change))

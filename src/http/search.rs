@@ -12,7 +12,7 @@ use super::{
     availability::check_call,
     bookings::{BookingBody, REFERENCE_MAX},
     customer::{NAME_MAX, phone, text},
-    wire::local,
+    wire::{Saying, local},
 };
 use crate::{
     auth::Caller,
@@ -59,7 +59,7 @@ struct FoundList<T> {
 
 impl FoundBody {
     fn new(booked: &Booked) -> Self {
-        let (booking, zone) = (&booked.booking, booked.zone);
+        let (booking, zone) = (&booked.booking, booked.voice.zone);
         Self {
             id: booking.id,
             status: booking.state.as_str(),
@@ -68,7 +68,7 @@ impl FoundBody {
             resource: booking.resource,
             resources: booked.resources.clone(),
             service: booking.service,
-            spoken: spoken(booking.interval.start(), zone, booked.now),
+            spoken: spoken(booking.interval.start(), booked.voice, booked.now),
         }
     }
 }
@@ -131,7 +131,7 @@ pub(super) async fn search(
     let which = if sees_all { Which::All } else { Which::Upcoming };
     let found = api.desk.search(business, Search { sought, facts, which, key: caller.key }).await?;
     Ok(if sees_all {
-        let bookings = found.iter().map(|booked| BookingBody::new(booked, None)).collect::<Vec<_>>();
+        let bookings = found.iter().map(|booked| BookingBody::new(booked, Saying::new(None), None)).collect::<Vec<_>>();
         Json(FoundList { bookings }).into_response()
     } else {
         Json(FoundList { bookings: found.iter().map(FoundBody::new).collect::<Vec<_>>() }).into_response()

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::{
-    availability::{Reason, Slot, spoken},
+    availability::{Alternative, Kind, Language, Reason, Slot, UnknownLanguage, Voice, is_ambiguous, spoken},
     booking::{BookingError, Freshness, HOLDS_OF_CALL_MAX, Refusal, Standing, What},
     domain::{Interval, ResourceId},
 };
@@ -27,17 +27,87 @@ pub(super) struct SlotBody {
     resources: Vec<ResourceId>,
     /// How to say it on the phone.
     spoken: String,
+    /// The clock shows this time twice; `spoken` says which of both is meant.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ambiguous: bool,
 }
 
 impl SlotBody {
-    pub(super) fn new(slot: &Slot, zone: Tz, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(slot: &Slot, voice: Voice, now: DateTime<Utc>) -> Self {
         let all = std::iter::once(slot.resource).chain(slot.besides.resources());
         Self {
             resources: if slot.besides.is_empty() { Vec::new() } else { all.collect() },
-            start: local(slot.interval.start(), zone),
-            end: local(slot.interval.end(), zone),
+            start: local(slot.interval.start(), voice.zone),
+            end: local(slot.interval.end(), voice.zone),
             resource: slot.resource,
-            spoken: spoken(slot.interval.start(), zone, now),
+            spoken: spoken(slot.interval.start(), voice, now),
+            ambiguous: is_ambiguous(slot.interval.start(), voice.zone),
+        }
+    }
+}
+
+/// What could be booked instead.
+#[derive(Debug, Serialize)]
+pub(super) struct AlternativeBody {
+    kind: Kind,
+    #[serde(flatten)]
+    slot: SlotBody,
+}
+
+impl AlternativeBody {
+    pub(super) fn new(alternative: &Alternative, voice: Voice, now: DateTime<Utc>) -> Self {
+        Self { kind: alternative.kind, slot: SlotBody::new(&alternative.slot, voice, now) }
+    }
+}
+
+/// The language that a request wants times to be said in. `field` is how the request calls it.
+pub(super) fn language(field: &'static str, tag: Option<&str>) -> Result<Option<Language>, Problem> {
+    let unknown = |unknown: UnknownLanguage| Problem::invalid(field, unknown.to_string());
+    tag.map(|tag| tag.parse().map_err(unknown)).transpose()
+}
+
+/// Parameters of requests with a body whose answer tells a time.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Said {
+    language: Option<String>,
+}
+
+/// How an answer is to be said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saying(Option<Language>);
+
+impl Said {
+    /// Reads the language.
+    pub(super) fn read(&self) -> Result<Saying, Problem> {
+        language("language", self.language.as_deref()).map(Saying)
+    }
+}
+
+impl Saying {
+    pub(super) const fn new(language: Option<Language>) -> Self {
+        Self(language)
+    }
+
+    /// The language when one was asked for.
+    pub(super) const fn language(self) -> Option<Language> {
+        self.0
+    }
+
+    /// The name of an operation for its idempotency key: in another language it is another request.
+    pub(super) fn operation(self, name: &str) -> String {
+        self.0.map_or_else(|| name.to_owned(), |language| format!("{name} in {language}"))
+    }
+
+    /// An error of a request with a body: fields as the body calls them, times in the wanted language.
+    pub(super) fn refuse(self, error: BookingError) -> Problem {
+        match error {
+            BookingError::Invalid { field, detail } => Problem::invalid(format!("/{field}"), detail),
+            BookingError::Refused(mut refusal) => {
+                refusal.voice = refusal.voice.speaking(self.0);
+                BookingError::Refused(refusal).into()
+            }
+            other => other.into(),
         }
     }
 }
@@ -126,10 +196,10 @@ impl From<BookingError> for Problem {
 }
 
 fn refused(refusal: &Refusal) -> Problem {
-    let alternatives: Vec<SlotBody> =
-        refusal.alternatives.iter().map(|slot| SlotBody::new(slot, refusal.zone, refusal.now)).collect();
+    let told = |one| AlternativeBody::new(one, refusal.voice, refusal.now);
+    let alternatives: Vec<AlternativeBody> = refusal.alternatives.iter().map(told).collect();
     let alternatives = serde_json::to_value(alternatives).unwrap_or_default();
-    let standing = serde_json::to_value(StandingBody::new(&refusal.standing, refusal.zone)).unwrap_or_default();
+    let standing = serde_json::to_value(StandingBody::new(&refusal.standing, refusal.voice.zone)).unwrap_or_default();
     Problem::slot_taken(refusal.reason.as_str(), sentence(refusal.reason), alternatives, standing)
 }
 

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 
 use super::{Error, Result, Sql, Tx, execute, fetch, instant, json, micros, parse, to_json};
 use crate::{
-    availability::{Policy, WeeklyHours},
+    availability::{Language, Policy, WeeklyHours},
     crypto::BusinessKeys,
     domain::{BusinessId, reconcile},
 };
@@ -31,6 +31,8 @@ pub struct Business {
     pub invite_customers: bool,
     /// What it wants done with a mirror that is behind.
     pub freshness: Policy,
+    /// In which times are said, unless a request wants another.
+    pub language: Language,
     /// What it wants when its owner moves or deletes a booking's event.
     pub calendar_changes: reconcile::Policy,
     /// When it was made.
@@ -49,6 +51,7 @@ struct Row {
     invite_customers: i64,
     when_stale: String,
     when_unknown: String,
+    language: String,
     calendar_changes: String,
     created_at: i64,
 }
@@ -56,24 +59,24 @@ struct Row {
 const T: &str = "business";
 const INSERT: Sql = Sql::same(
     "INSERT INTO business (id, name, time_zone, region, hours, event_title, event_body, wrapped_keys, created_at,
-                           when_stale, when_unknown, invite_customers, calendar_changes)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                           when_stale, when_unknown, invite_customers, calendar_changes, language)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 );
 const SELECT: Sql = Sql::same(
     "SELECT id, name, time_zone, region, hours, event_title, event_body, invite_customers, when_stale, when_unknown,
-            calendar_changes,
+            calendar_changes, language,
             created_at
        FROM business WHERE id = $1",
 );
 const LIST: Sql = Sql::same(
     "SELECT id, name, time_zone, region, hours, event_title, event_body, invite_customers, when_stale, when_unknown,
-            calendar_changes,
+            calendar_changes, language,
             created_at
        FROM business WHERE id > $1 ORDER BY id LIMIT $2",
 );
 const UPDATE: Sql = Sql::same(
     "UPDATE business SET name = $2, time_zone = $3, region = $4, hours = $5, event_title = $6, event_body = $7,
-            when_stale = $8, when_unknown = $9, invite_customers = $10, calendar_changes = $11
+            when_stale = $8, when_unknown = $9, invite_customers = $10, calendar_changes = $11, language = $12
       WHERE id = $1",
 );
 const KEYS: Sql = Sql::same("SELECT wrapped_keys FROM business WHERE id = $1");
@@ -106,6 +109,7 @@ impl TryFrom<Row> for Business {
                 stale: parse(T, "when_stale", &row.when_stale)?,
                 unknown: parse(T, "when_unknown", &row.when_unknown)?,
             },
+            language: parse(T, "language", &row.language)?,
             calendar_changes: parse(T, "calendar_changes", &row.calendar_changes)?,
             created_at: instant(T, "created_at", row.created_at)?,
         })
@@ -152,6 +156,7 @@ impl Tx {
             business.freshness.unknown.as_str(),
             i64::from(business.invite_customers),
             business.calendar_changes.as_str(),
+            business.language.tag(),
         )?;
         // An earlier try may have left the keys that were rolled back with it. What they sealed, nobody could open.
         self.store().forget_keys(business.id);
@@ -193,7 +198,9 @@ impl Tx {
             business.freshness.unknown.as_str(),
             i64::from(business.invite_customers),
             business.calendar_changes.as_str(),
+            business.language.tag(),
         )?;
+        self.changed(business.id, super::changes::Part::All);
         Ok(())
     }
 }

@@ -67,7 +67,10 @@ impl Tx {
 
     /// Removes the busy slot that an event of slotd's own had while it differed from its booking.
     pub async fn drop_own_busy(&mut self, business: BusinessId, calendar: CalendarId, event_id: &str) -> Result<()> {
-        super::execute!(self, DROP_EVENT, business.to_string(), calendar.to_string(), event_id)?;
+        let dropped = super::execute!(self, DROP_EVENT, business.to_string(), calendar.to_string(), event_id)?;
+        if dropped > 0 {
+            self.changed(business, super::changes::Part::Calendar(calendar));
+        }
         Ok(())
     }
 }

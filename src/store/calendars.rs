@@ -354,6 +354,7 @@ impl Tx {
         target: bool,
     ) -> Result<()> {
         let now = micros(self.now());
+        self.changed(business, super::changes::Part::All);
         execute!(
             self,
             ASSIGN,

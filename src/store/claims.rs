@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Error, Result, Sql, Tx, bookings::Booking, execute, fetch, instant, micros, notices::Announcement, parse};
+use super::{
+    Error, Result, Sql, Tx, bookings::Booking, changes::Part, execute, fetch, instant, micros, notices::Announcement,
+    parse,
+};
 use crate::{
     availability::WeekLoad,
     domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, notice::Kind},
@@ -131,8 +134,9 @@ const INSERT: Sql = Sql::same(
     "INSERT INTO claim (business_id, resource_id, booking_id, start_at, end_at, active, exclusive, forced, expires_at)
      VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8) ON CONFLICT DO NOTHING",
 );
-const DELETE: Sql = Sql::same("DELETE FROM claim WHERE business_id = $1 AND booking_id = $2");
-const END: Sql = Sql::same("UPDATE claim SET active = 0 WHERE business_id = $1 AND booking_id = $2");
+const DELETE: Sql = Sql::same("DELETE FROM claim WHERE business_id = $1 AND booking_id = $2 RETURNING resource_id");
+const END: Sql =
+    Sql::same("UPDATE claim SET active = 0 WHERE business_id = $1 AND booking_id = $2 RETURNING resource_id");
 const OF_BOOKING: Sql =
     Sql::same("SELECT resource_id FROM claim WHERE business_id = $1 AND booking_id = $2 ORDER BY resource_id");
 /// The active claims of a resource that meet a window. Also what the check under the lock reads.
@@ -233,18 +237,33 @@ impl Tx {
             i64::from(forced),
             expires,
         )?;
-        if inserted == 0 { Err(Error::Overlap) } else { Ok(()) }
+        if inserted == 0 {
+            return Err(Error::Overlap);
+        }
+        self.changed(booking.business, Part::Resource(resource));
+        Ok(())
     }
 
     /// Removes the claims of a booking, to make new ones.
     pub async fn delete_claims(&mut self, booking: &Booking) -> Result<()> {
-        execute!(self, DELETE, booking.business.to_string(), booking.id.to_string())?;
-        Ok(())
+        self.change_claims(booking, DELETE).await
     }
 
     /// Ends the claims of a booking that is over, and keeps what they were.
     pub async fn end_claims(&mut self, booking: &Booking) -> Result<()> {
-        execute!(self, END, booking.business.to_string(), booking.id.to_string())?;
+        self.change_claims(booking, END).await
+    }
+
+    /// Runs a statement that gives the resources whose claims it changed.
+    async fn change_claims(&mut self, booking: &Booking, sql: Sql) -> Result<()> {
+        let rows: Vec<(String,)> = fetch!(fetch_all, self, sql, booking.business.to_string(), booking.id.to_string())?;
+        self.claims_changed(booking.business, &rows)
+    }
+
+    pub(super) fn claims_changed(&mut self, business: BusinessId, resources: &[(String,)]) -> Result<()> {
+        for (id,) in resources {
+            self.changed(business, Part::Resource(parse(T, "resource_id", id)?));
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Opening the database and running transactions.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::Path,
     str::FromStr,
     sync::{Arc, RwLock},
@@ -18,7 +18,9 @@ use sqlx::{
 use tokio::sync::Notify;
 
 use super::{
-    Error, Result, Sql, businesses, fetch,
+    Error, Result, Sql, businesses,
+    changes::{Change, Feed},
+    fetch,
     gate::{Gate, Lane, Turn},
     instant,
     log::{AUTOCHECKPOINT_PAGES, WriteAheadLog},
@@ -68,6 +70,7 @@ pub struct Store {
     chance: SharedChance,
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
+    pub(super) feed: Feed,
     /// Wakes who delivers notices, after they are committed.
     pub(super) announced: Arc<Notify>,
 }
@@ -88,6 +91,8 @@ pub(crate) enum EngineTx {
 pub struct Tx {
     pub(crate) engine: EngineTx,
     store: Store,
+    /// What those who listen are told after the commit.
+    pub(super) changes: BTreeSet<Change>,
     /// Whether something was announced.
     pub(super) announces: bool,
     _turn: Option<Turn>,
@@ -143,7 +148,7 @@ impl Store {
         } else {
             return Err(Error::Open("the URL begins with neither sqlite: nor postgres:".into()));
         };
-        let store = Self { engine, clock, chance, master, keys: Arc::default(), announced: Arc::default() };
+        let store = Self::over(engine, clock, chance, master);
         // Otherwise the daemon would start, and fail at every request.
         store.read(|tx| Box::pin(businesses::check_master(tx))).await?;
         Ok(store)
@@ -177,7 +182,12 @@ impl Store {
             let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(options.acquire_timeout);
             Engine::Postgres(pool.connect_with(connect).await.map_err(open)?)
         };
-        Ok(Self { engine, clock, chance, master, keys: Arc::default(), announced: Arc::default() })
+        Ok(Self::over(engine, clock, chance, master))
+    }
+
+    fn over(engine: Engine, clock: SharedClock, chance: SharedChance, master: Arc<MasterKeys>) -> Self {
+        let feed = Feed::new(chance.uuid(clock.now()));
+        Self { engine, clock, chance, master, keys: Arc::default(), feed, announced: Arc::default() }
     }
 
     /// Whether the master keys at hand open what is stored.
@@ -285,6 +295,14 @@ impl Store {
         }
     }
 
+    /// The server's connections, where there is a server.
+    pub(super) const fn postgres(&self) -> Option<&PgPool> {
+        match &self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres(pool) => Some(pool),
+        }
+    }
+
     /// Runs `work` in a transaction that may write, and commits when it gives `Ok`.
     ///
     /// The transaction has a task of its own, so it runs to its end even when the caller goes away: `Pool::begin` of
@@ -371,7 +389,7 @@ impl Store {
             }
             Engine::Postgres(pool) => (EngineTx::Postgres(pool.begin().await?), None),
         };
-        Ok(Tx { engine, store: self.clone(), announces: false, _turn: turn })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), announces: false, _turn: turn })
     }
 
     async fn begin_read(&self) -> Result<Tx> {
@@ -381,7 +399,7 @@ impl Store {
                 EngineTx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
             }
         };
-        Ok(Tx { engine, store: self.clone(), announces: false, _turn: None })
+        Ok(Tx { engine, store: self.clone(), changes: BTreeSet::new(), announces: false, _turn: None })
     }
 
     /// Closes all connections, after those in use are given back.
@@ -456,7 +474,8 @@ pub(super) async fn begin_immediate(writer: &SqlitePool) -> Result<sqlx::Transac
 impl Tx {
     /// One that somebody else commits.
     pub(super) fn shared(tx: sqlx::Transaction<'static, sqlx::Sqlite>, store: &Store) -> Self {
-        Self { engine: EngineTx::Sqlite(tx), store: store.clone(), announces: false, _turn: None }
+        let engine = EngineTx::Sqlite(tx);
+        Self { engine, store: store.clone(), changes: BTreeSet::new(), announces: false, _turn: None }
     }
 
     async fn run<T, E, F>(mut self, work: F) -> Result<T, E>
@@ -466,7 +485,9 @@ impl Tx {
     {
         match work(&mut self).await {
             Ok(value) => {
+                let (changes, store) = (self.record_changes().await?, self.store.clone());
                 self.commit().await?;
+                store.feed.publish(changes, store.postgres().is_some());
                 Ok(value)
             }
             Err(error) => {

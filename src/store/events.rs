@@ -323,7 +323,12 @@ impl Tx {
 
     /// Removes the busy slots of a series, or of a single event. Returns how many there were.
     pub async fn free_series(&mut self, of: Generation, series_id: &str) -> Result<u64> {
-        execute!(self, FREE_SERIES, of.business.to_string(), of.calendar.to_string(), of.number, series_id)
+        let freed =
+            execute!(self, FREE_SERIES, of.business.to_string(), of.calendar.to_string(), of.number, series_id)?;
+        if freed > 0 {
+            self.changed(of.business, super::changes::Part::Calendar(of.calendar));
+        }
+        Ok(freed)
     }
 
     /// Makes `slots` all that a series, or a single event, has. Only what differs is written.
@@ -334,8 +339,12 @@ impl Tx {
         let wanted: HashSet<(i64, i64, String)> = slots.iter().map(key).collect();
         let gone: Vec<&(i64, i64, String)> = had.iter().filter(|slot| !wanted.contains(*slot)).collect();
         if gone.len() > SINGLY_MAX {
+            self.changed(of.business, super::changes::Part::Calendar(of.calendar));
             self.free_series(of, series_id).await?;
             return self.put_busy(of, slots).await;
+        }
+        if !gone.is_empty() || wanted.len() != had.len() {
+            self.changed(of.business, super::changes::Part::Calendar(of.calendar));
         }
         for (start, end, event_id) in gone {
             execute!(self, FREE_SLOT, &business, &calendar, of.number, start, end, event_id)?;

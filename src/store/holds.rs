@@ -7,7 +7,7 @@ use super::{
     Result, Sql, Tx,
     bookings::Booking,
     claims::{Source, Step},
-    execute, fetch, micros, parse,
+    fetch, micros, parse,
 };
 use crate::domain::{BookingId, BusinessId};
 
@@ -20,8 +20,9 @@ const OVER: Sql = Sql::same(
     "SELECT business_id, id FROM booking WHERE state = 'confirmed' AND end_at <= $1 ORDER BY end_at LIMIT $2",
 );
 /// A claim counts until then; for good when absent.
-const CLAIM_UNTIL: Sql =
-    Sql::same("UPDATE claim SET expires_at = $3 WHERE business_id = $1 AND booking_id = $2 AND active = 1");
+const CLAIM_UNTIL: Sql = Sql::same(
+    "UPDATE claim SET expires_at = $3 WHERE business_id = $1 AND booking_id = $2 AND active = 1 RETURNING resource_id",
+);
 pub(super) const STATEMENTS: &[(&str, Sql)] =
     &[("OF_CALL", OF_CALL), ("RAN_OUT", RAN_OUT), ("OVER", OVER), ("CLAIM_UNTIL", CLAIM_UNTIL)];
 
@@ -55,8 +56,9 @@ impl Tx {
     /// Lets the claims of a hold or booking that this transaction has locked count until `until`, or for good.
     pub async fn claim_until(&mut self, booking: &Booking, until: Option<DateTime<Utc>>) -> Result<()> {
         self.lock_claimed(booking.business, &[booking.id]).await?;
-        execute!(self, CLAIM_UNTIL, booking.business.to_string(), booking.id.to_string(), until.map(micros))?;
-        Ok(())
+        let (business, id) = (booking.business.to_string(), booking.id.to_string());
+        let rows: Vec<(String,)> = fetch!(fetch_all, self, CLAIM_UNTIL, business, id, until.map(micros))?;
+        self.claims_changed(booking.business, &rows)
     }
 
     /// Ends a hold that this transaction has locked, by the state it is to have: its claims no longer count.

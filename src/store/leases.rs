@@ -280,6 +280,9 @@ impl Tx {
             i64::from(finished.unannounced),
             i64::try_from(finished.period.as_micros()).unwrap_or(i64::MAX),
         )?)?;
+        if finished.whole {
+            self.changed(lease.business, super::changes::Part::Calendar(lease.calendar));
+        }
         if finished.regained {
             let now = self.now();
             self.schedule_watch(lease.business, lease.calendar, now, true).await?;

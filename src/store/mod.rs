@@ -20,6 +20,7 @@ pub mod calendars;
 pub mod calls;
 pub mod cancellations;
 pub mod causes;
+pub mod changes;
 pub mod channels;
 pub mod claims;
 pub mod conflicts;
@@ -36,6 +37,7 @@ pub mod limited;
 mod log;
 pub mod notices;
 pub mod oauth_states;
+pub mod offers;
 pub mod operator;
 pub mod outbox;
 pub mod overrides;
@@ -175,6 +177,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     calls::STATEMENTS,
     cancellations::STATEMENTS,
     causes::STATEMENTS,
+    changes::STATEMENTS,
     channels::STATEMENTS,
     claims::STATEMENTS,
     conflicts::STATEMENTS,
@@ -190,6 +193,7 @@ pub const STATEMENTS: &[&[(&str, Sql)]] = &[
     limited::STATEMENTS,
     notices::STATEMENTS,
     oauth_states::STATEMENTS,
+    offers::STATEMENTS,
     operator::STATEMENTS,
     outbox::STATEMENTS,
     overrides::STATEMENTS,

@@ -127,6 +127,7 @@ impl Tx {
 
     /// Saves what may change of a resource.
     pub async fn update_resource(&mut self, resource: &Resource) -> Result<()> {
+        self.changed(resource.business, super::changes::Part::All);
         let (zone, hours) = columns(resource)?;
         execute!(
             self,

@@ -151,6 +151,7 @@ impl Tx {
 
     /// Saves what may change of a service, and who may do it.
     pub async fn update_service(&mut self, service: &Service) -> Result<()> {
+        self.changed(service.business, super::changes::Part::All);
         let rules = &service.rules;
         execute!(
             self,

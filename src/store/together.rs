@@ -5,6 +5,7 @@
 //! last commits for all, and nobody is answered before that.
 
 use std::{
+    collections::BTreeSet,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Error, Result, Store, Tx,
+    changes::Change,
     engine::{EngineTx, begin_immediate},
 };
 
@@ -33,6 +35,8 @@ pub(super) struct Together(Arc<Mutex<Option<Open>>>);
 pub(super) struct Open {
     tx: Transaction<'static, Sqlite>,
     members: Vec<oneshot::Sender<Settled>>,
+    /// What those who listen are told after the commit.
+    changes: BTreeSet<Change>,
     /// Somebody is owed a notice.
     announces: bool,
 }
@@ -54,7 +58,12 @@ impl Together {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         match left {
             Some(open) => Ok(open),
-            None => Ok(Open { tx: begin_immediate(writer).await?, members: Vec::new(), announces: false }),
+            None => Ok(Open {
+                tx: begin_immediate(writer).await?,
+                members: Vec::new(),
+                changes: BTreeSet::new(),
+                announces: false,
+            }),
         }
     }
 
@@ -81,7 +90,10 @@ impl Open {
         // A panic is the failure of the one, and not of those who share the transaction.
         let outcome = AssertUnwindSafe(work(&mut tx)).catch_unwind().await;
         let outcome = outcome.unwrap_or_else(|_| Err(Error::Died.into()));
-        self.announces |= outcome.is_ok() && tx.announces;
+        if outcome.is_ok() {
+            self.changes.append(&mut tx.changes);
+            self.announces |= tx.announces;
+        }
         let EngineTx::Sqlite(mut tx) = tx.engine else { return Err(Error::Died.into()) };
         if let Err(lost) = end_savepoint(&mut tx, outcome.is_ok()).await {
             let lost = Arc::new(lost);
@@ -90,7 +102,8 @@ impl Open {
         }
         let (tells, settled) = oneshot::channel();
         self.members.push(tells);
-        Ok((outcome, Left { open: Open { tx, members: self.members, announces: self.announces }, settled }))
+        let Self { members, changes, announces, .. } = self;
+        Ok((outcome, Left { open: Open { tx, members, changes, announces }, settled }))
     }
 }
 
@@ -115,9 +128,12 @@ impl Left {
         self.open.members.len() >= MEMBERS_MAX
     }
 
-    /// Makes durable what all of them did, and tells them.
+    /// Makes durable what all of them did, and tells them, and those who listen.
     pub(super) async fn commit(self, store: &Store) -> Durable {
         let settled = self.open.tx.commit().await.map_err(Arc::new);
+        if settled.is_ok() {
+            store.feed.publish(self.open.changes, false);
+        }
         if settled.is_ok() && self.open.announces {
             store.announced.notify_one();
         }

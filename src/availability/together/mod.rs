@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use super::{
     Agenda, Reason, Rules, Slot,
-    alternatives::{DAYS_AHEAD, in_turn},
+    alternatives::{Alternative, DAYS_AHEAD, in_turn},
     check, slots,
     slots::{free_starts_of, spread},
 };
@@ -165,7 +165,7 @@ pub fn alternatives_together(
     asked_resource: Option<ResourceId>,
     now: DateTime<Utc>,
     limit: usize,
-) -> Vec<Slot> {
+) -> Vec<Alternative> {
     let is_asked = |agenda: &Agenda<'_>| Some(agenda.resource) == asked_resource;
     // Only the group of the asked resource does without it.
     let mut elsewhere: Vec<Vec<Agenda<'_>>> = groups.to_vec();
@@ -176,7 +176,7 @@ pub fn alternatives_together(
     let other = offer_at(&elsewhere, rules, asked, None, now);
     let another_day = same_time_another_day(groups, rules, asked, asked_resource, now);
     let soonest = soonest(groups, rules, asked, asked_resource, now, limit);
-    in_turn(other, soonest, another_day, |slot: &Slot| slot.interval.start(), limit)
+    in_turn(other, soonest, another_day, limit)
 }
 
 fn same_time_another_day(

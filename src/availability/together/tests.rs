@@ -191,13 +191,13 @@ proptest! {
             let offered = alternatives_together(groups, &rules, at(asked), wanted, at(0), 3);
             prop_assert!(offered.len() <= 3);
             for (index, offer) in offered.iter().enumerate() {
-                let start = offer.interval.start();
-                let taken: Vec<ResourceId> = std::iter::once(offer.resource).chain(offer.besides.resources()).collect();
+                let start = offer.slot.interval.start();
+                let taken: Vec<ResourceId> = std::iter::once(offer.slot.resource).chain(offer.slot.besides.resources()).collect();
                 for (resource, group) in taken.iter().zip(groups) {
                     let taken = group.iter().find(|agenda| agenda.resource == *resource);
                     prop_assert_eq!(taken.map(|agenda| check(agenda, &rules, start, at(0))), Some(Ok(())));
                 }
-                prop_assert!(offered[..index].iter().all(|earlier| earlier.interval.start() != start));
+                prop_assert!(offered[..index].iter().all(|earlier| earlier.slot.interval.start() != start));
             }
             Ok(())
         })?;

@@ -11,7 +11,7 @@ use crate::{
         BusinessId, reconcile,
         template::{self, BODY, TITLE},
     },
-    http::{Api, Json, Path, Problem, Query},
+    http::{Api, Json, Path, Problem, Query, wire::language},
     store::{self, Lane, api_keys::Scope, businesses::Business},
 };
 
@@ -33,6 +33,7 @@ pub(in crate::http) struct BusinessInput {
     invite_customers: bool,
     #[serde(default)]
     freshness: PolicyPatch,
+    language: Option<String>,
     #[serde(default)]
     calendar_changes: reconcile::Policy,
 }
@@ -64,6 +65,7 @@ pub(in crate::http) struct BusinessPatch {
     invite_customers: Option<bool>,
     #[serde(default)]
     freshness: PolicyPatch,
+    language: Option<String>,
     calendar_changes: Option<reconcile::Policy>,
 }
 
@@ -80,6 +82,8 @@ pub(in crate::http) struct BusinessBody {
     /// Customers with an e-mail address become guests of their booking's event.
     invite_customers: bool,
     freshness: Policy,
+    /// In which times are said.
+    language: &'static str,
     calendar_changes: reconcile::Policy,
 }
 
@@ -95,6 +99,7 @@ impl From<Business> for BusinessBody {
             event_description: business.event_body,
             invite_customers: business.invite_customers,
             freshness: business.freshness,
+            language: business.language.tag(),
             calendar_changes: business.calendar_changes,
         }
     }
@@ -146,6 +151,7 @@ pub(in crate::http) async fn create_business(
         event_body: description(body.event_description.as_deref().unwrap_or(BODY))?,
         invite_customers: body.invite_customers,
         freshness: body.freshness.apply(Policy::default()),
+        language: language("/language", body.language.as_deref())?.unwrap_or_default(),
         calendar_changes: body.calendar_changes,
         created_at: now,
     };
@@ -214,6 +220,7 @@ pub(in crate::http) async fn patch_business(
     let new_region = body.region.as_deref().map(region).transpose()?;
     let new_title = body.event_title.as_deref().map(title).transpose()?;
     let new_description = body.event_description.as_deref().map(description).transpose()?;
+    let language = language("/language", body.language.as_deref())?;
     let change = store::work::<Business, Problem, _>(move |tx| {
         Box::pin(async move {
             let mut business = tx.business(id).await?.ok_or_else(|| Problem::not_found("business"))?;
@@ -225,6 +232,7 @@ pub(in crate::http) async fn patch_business(
             business.event_body = new_description.unwrap_or(business.event_body);
             business.invite_customers = body.invite_customers.unwrap_or(business.invite_customers);
             business.freshness = body.freshness.apply(business.freshness);
+            business.language = language.unwrap_or(business.language);
             business.calendar_changes = body.calendar_changes.unwrap_or(business.calendar_changes);
             tx.update_business(&business).await?;
             Ok(business)

@@ -47,10 +47,10 @@ async fn changes(db: Db, singles: u64) -> (Written, Written) {
     (single, stage.raw.written().await)
 }
 
-/// Without the calendar's own row, whose turn it was and how many calls were made: these are written as time goes by,
-/// one row each.
+/// Without the calendar's own row, whose turn it was, how many calls were made, and what other nodes are told: one row
+/// each.
 fn rows(written: &Written) -> Vec<(&str, i64)> {
-    const AS_TIME_GOES_BY: [&str; 3] = ["calendar ", "account ", "google_usage "];
+    const AS_TIME_GOES_BY: [&str; 4] = ["calendar ", "account ", "google_usage ", "change "];
     let others = written.iter().filter(|(what, _)| !AS_TIME_GOES_BY.iter().any(|table| what.starts_with(table)));
     others.map(|(what, count)| (what.as_str(), *count)).collect()
 }
@@ -62,6 +62,8 @@ fn expect_few(of_single: &Written, of_instance: &Written) {
     for written in [of_single, of_instance] {
         // The push, the claim, the lease that is kept, the end; and once more where a second push came.
         assert!((1..=12).contains(&written["calendar update"]), "{written:?}");
+        // Other nodes, where there are any, are told once.
+        assert!(written.get("change insert").is_none_or(|told| *told == 1), "{written:?}");
         // Its turn, once for each pass.
         assert!(written.get("account update").is_none_or(|turns| *turns <= 6), "{written:?}");
     }

@@ -5,6 +5,7 @@ mod bad_input;
 mod bookings;
 mod brake;
 mod calendar_list;
+mod calls;
 mod channels;
 mod conflicts;
 mod cost;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use slotd::{
-    availability::{Policy, Rules, WeeklyHours, WhenStale, WhenUnknown},
+    availability::{Language, Policy, Rules, WeeklyHours, WhenStale, WhenUnknown},
     domain::{BusinessId, Chance, Id, Interval, ResourceId, booking::State, clock::SystemChance},
     store::{
         accounts::{Account, AccountKind, AccountStatus},
@@ -84,6 +84,7 @@ impl Db {
 
 pub(crate) fn business() -> Business {
     Business {
+        language: Language::German,
         id: id(),
         name: "Salon Aurora".to_owned(),
         time_zone: Tz::Europe__Berlin,

@@ -12,6 +12,8 @@ use hyper_util::{
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::events::Events;
+
 /// How long any answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
@@ -57,6 +59,19 @@ impl Client {
         let (parts, body) = response.into_parts();
         let bytes = timeout(ANSWER_MAX, body.collect()).await.expect("a body in time").unwrap().to_bytes();
         Answer { status: parts.status.as_u16(), headers: parts.headers, bytes }
+    }
+
+    /// Opens a stream of events; `last` is the id of the last one that was read.
+    pub(crate) async fn events(&self, path: &str, last: Option<&str>) -> Events {
+        let mut request = Request::get(format!("{}{path}", self.root))
+            .header("authorization", format!("Bearer {}", self.bearer))
+            .header("accept", "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let response = timeout(ANSWER_MAX, self.http.request(request)).await.expect("an answer in time").unwrap();
+        Events::new(response)
     }
 
     /// Sends a JSON body.

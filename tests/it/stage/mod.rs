@@ -5,6 +5,7 @@
 //! log must hold no line at error level.
 
 mod client;
+mod events;
 mod garble;
 mod node;
 mod owner;
@@ -30,6 +31,7 @@ use url::Url;
 
 use crate::harness::{Db, Raw};
 pub(crate) use client::{Answer, Client};
+pub(crate) use events::{Event, Events};
 pub(crate) use garble::garble;
 pub(crate) use node::Node;
 pub(crate) use owner::{EDITOR, OWNER, Owner};

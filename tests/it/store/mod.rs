@@ -3,6 +3,7 @@
 mod audits;
 mod booking_rows;
 mod cancellation;
+mod changes;
 mod constraint;
 mod contention;
 mod deliveries;

@@ -13,12 +13,13 @@ use slotd::{
         channels::Channel,
         idempotency::Remembered,
         oauth_states::OAuthState,
+        offers::{OFFERS_OF_CALL_MAX, Offer},
     },
 };
 
 use crate::harness::{
     Db, on_both_engines,
-    samples::{account, at, business, calendar, id, resource, service},
+    samples::{account, at, between, business, calendar, id, resource, service},
 };
 
 /// Everything that two accounts can differ in.
@@ -288,10 +289,42 @@ on_both_engines! {
             calendar_event_id: event.map(str::to_owned),
             started_at: at(0),
             seen_at,
+            ended_at: None,
         };
         assert_eq!(touch(None).await, call(None, at(0)));
         assert_eq!(touch(Some("slotd0")).await, call(Some("slotd0"), at(1)));
         assert_eq!(touch(None).await, call(Some("slotd0"), at(2)), "a later touch forgets nothing");
         assert_eq!(touch(Some("slotd1")).await, call(Some("slotd1"), at(3)));
+        db.write(move |tx| Box::pin(tx.hang_up(business, "call 1"))).await.unwrap();
+        let over = db.read(move |tx| Box::pin(tx.call(business, "call 1"))).await.unwrap();
+        assert_eq!(over, Call { ended_at: Some(at(4)), ..call(Some("slotd1"), at(4)) });
+        assert_eq!(touch(None).await, call(Some("slotd1"), at(4)), "whoever is heard of again goes on");
+    }
+
+    async fn what_a_call_was_offered(db: Db) {
+        let shop = db.shop(1).await;
+        let business = shop.business.id;
+        let offer = |minute| Offer { interval: between(minute, minute + 30), resource: shop.resource.id, service: None };
+        let remember = async |offers: Vec<Offer>| {
+            db.write(move |tx| Box::pin(async move { tx.remember_offers(business, "call 1", &offers).await })).await.unwrap();
+        };
+        let known = async |since| {
+            let known = db.read(move |tx| Box::pin(tx.offers_of_call(business, "call 1", since))).await;
+            known.into_iter().map(|one| (one.offer, one.at)).collect::<Vec<_>>()
+        };
+        remember(vec![offer(0), offer(30)]).await;
+        db.clock.advance(TimeDelta::minutes(1));
+        let again = Offer { service: Some(id()), ..offer(30) };
+        remember(vec![again, offer(60)]).await;
+        assert_eq!(known(at(-1)).await, [(offer(0), at(0)), (again, at(1)), (offer(60), at(1))]);
+        assert_eq!(known(at(0)).await, [(again, at(1)), (offer(60), at(1))], "older ones are past");
+        db.clock.advance(TimeDelta::minutes(1));
+        let many: Vec<Offer> = (0..60).map(|number| offer(1_000 + number)).collect();
+        remember(many.clone()).await;
+        let kept = known(at(-1)).await;
+        assert_eq!(kept.len(), OFFERS_OF_CALL_MAX, "and of those the first, which the caller heard first");
+        assert!(kept.iter().zip(&many).all(|((kept, _), offered)| kept == offered));
+        assert_eq!(db.write(move |tx| Box::pin(tx.forget_offers(at(3)))).await.unwrap(), 50);
+        assert_eq!(known(at(-1)).await, []);
     }
 }

@@ -1,9 +1,8 @@
-//! Times as a person says them on the phone.
+//! English, by the clock of twelve hours and the part of the day.
 
-use chrono::{DateTime, Datelike, Days, NaiveDateTime, Timelike, Utc};
-use chrono_tz::Tz;
+use chrono::{Datelike, NaiveDateTime, Timelike};
 
-use crate::domain::zone::{instants_showing, utc_to_local};
+use super::{Near, Said, Speech, Twice};
 
 const NUMBERS: [&str; 20] = [
     "twelve",
@@ -28,25 +27,32 @@ const NUMBERS: [&str; 20] = [
     "nineteen",
 ];
 
-/// `start` in English, to be read out: "tomorrow, Tuesday the 24th of November, at half past two in the afternoon".
-///
-/// Names the weekday and the date, so that nobody can take it for another day, and the year when it is not the current
-/// one. Where clocks are set back and show a time twice, it says which of both is meant.
-#[must_use]
-pub fn spoken(start: DateTime<Utc>, zone: Tz, now: DateTime<Utc>) -> String {
-    let (local, today) = (utc_to_local(start, zone), utc_to_local(now, zone).date());
-    let near = if local.date() == today {
-        "today, "
-    } else if today.checked_add_days(Days::new(1)) == Some(local.date()) {
-        "tomorrow, "
-    } else {
-        ""
-    };
-    let day = local.format("%A");
-    let date = format!("{}{}", local.day(), ordinal_suffix(local.day()));
-    let month = local.format("%B");
-    let year = if local.year() == today.year() { String::new() } else { format!(" {}", local.year()) };
-    format!("{near}{day} the {date} of {month}{year}, at {}{}", clock(local), which_of_two(start, local, zone))
+/// Speaks English.
+#[derive(Debug)]
+pub(super) struct English;
+
+impl Speech for English {
+    /// "tomorrow, Tuesday the 24th of November, at half past two in the afternoon".
+    fn say(&self, said: &Said) -> String {
+        let near = match said.near {
+            Near::Today => "today, ",
+            Near::Tomorrow => "tomorrow, ",
+            Near::Later => "",
+        };
+        let local = said.local;
+        let day = local.format("%A");
+        let date = format!("{}{}", local.day(), ordinal_suffix(local.day()));
+        let month = local.format("%B");
+        let year = if said.other_year { format!(" {}", local.year()) } else { String::new() };
+        let (hour, minute) = (local.hour(), local.minute());
+        let twice = match said.twice {
+            Some(Twice::First) => format!(", the first {hour}:{minute:02}, before the clocks go back"),
+            Some(Twice::Second) => format!(", the second {hour}:{minute:02}, after the clocks go back"),
+            None => String::new(),
+        };
+        let place = said.place.as_ref().map(|place| format!(", {place} time")).unwrap_or_default();
+        format!("{near}{day} the {date} of {month}{year}, at {}{twice}{place}", clock(local))
+    }
 }
 
 fn clock(local: NaiveDateTime) -> String {
@@ -97,21 +103,19 @@ fn ordinal_suffix(day: u32) -> &'static str {
     }
 }
 
-fn which_of_two(start: DateTime<Utc>, local: NaiveDateTime, zone: Tz) -> String {
-    let (hour, minute) = (local.hour(), local.minute());
-    match instants_showing(local, zone).collect::<Vec<_>>()[..] {
-        [first, _] if first == start => format!(", the first {hour}:{minute:02}, before the clocks go back"),
-        [_, _] => format!(", the second {hour}:{minute:02}, after the clocks go back"),
-        _ => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use chrono::{DateTime, Utc};
+    use chrono_tz::Tz;
+
+    use super::super::{Language, Voice, spoken};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    fn in_zone(zone: Tz) -> Voice {
+        Voice { zone, names_zone: false, language: Language::English }
     }
 
     #[test]
@@ -128,19 +132,26 @@ mod tests {
             ("2026-12-01T23:00:00Z", "Wednesday the 2nd of December, at midnight at the start of the day"),
             ("2027-01-11T08:25:00Z", "Monday the 11th of January 2027, at nine twenty-five in the morning"),
         ] {
-            assert_eq!(spoken(at(start), Tz::Europe__Berlin, now), said);
+            assert_eq!(spoken(at(start), in_zone(Tz::Europe__Berlin), now), said);
         }
     }
 
     #[test]
     fn the_repeated_hour_is_told_apart() {
         let now = at("2026-10-20T09:00:00Z");
-        let first = spoken(at("2026-11-01T05:30:00Z"), Tz::America__New_York, now);
-        let second = spoken(at("2026-11-01T06:30:00Z"), Tz::America__New_York, now);
+        let first = spoken(at("2026-11-01T05:30:00Z"), in_zone(Tz::America__New_York), now);
+        let second = spoken(at("2026-11-01T06:30:00Z"), in_zone(Tz::America__New_York), now);
         assert_eq!(
             first,
             "Sunday the 1st of November, at half past one in the morning, the first 1:30, before the clocks go back"
         );
         assert!(second.ends_with("the second 1:30, after the clocks go back"), "{second}");
+    }
+
+    #[test]
+    fn the_place_of_the_clock_is_said_where_there_are_several() {
+        let voice = Voice { names_zone: true, ..in_zone(Tz::America__New_York) };
+        let said = spoken(at("2026-11-24T15:00:00Z"), voice, at("2026-11-23T15:00:00Z"));
+        assert_eq!(said, "tomorrow, Tuesday the 24th of November, at ten o'clock in the morning, New York time");
     }
 }
