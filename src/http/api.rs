@@ -57,7 +57,7 @@ impl FromRequestParts<Api> for Caller {
         let bearer = value.and_then(|value| value.split_once(' '));
         let token = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
         let caller = match token {
-            Some(token) => api.keys.caller(token).await.map_err(Problem::internal)?,
+            Some(token) => api.keys.caller(token).await?,
             None => None,
         };
         caller.ok_or_else(Problem::unauthorized)

@@ -107,11 +107,11 @@ pub(super) async fn status(
     let read = store::work::<Vec<LimitedSeries>, store::Error, _>(move |tx| {
         Box::pin(async move { tx.limited_series(business, LIMITED_READ_MAX).await })
     });
-    let limited = api.store.read(read).await.map_err(Problem::internal)?;
+    let limited = api.store.read(read).await?;
     let read = store::work::<(i64, i64), store::Error, _>(move |tx| {
         Box::pin(async move { tx.dead_deliveries(business).await })
     });
-    let (google_dead, webhook_dead) = api.store.read(read).await.map_err(Problem::internal)?;
+    let (google_dead, webhook_dead) = api.store.read(read).await?;
     let mirrored = office.calendars.iter().any(|calendar| calendar.blocks && calendar.resource.is_some());
     let (questions, audits) = (api.questions(business).await?, api.audits(business).await?);
     let body = |calendar: Calendar| {

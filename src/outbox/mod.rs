@@ -9,6 +9,7 @@ mod event;
 mod guests;
 mod notices;
 mod operator;
+mod rounds;
 mod worker;
 
 use std::{sync::Arc, time::Duration};

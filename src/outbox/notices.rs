@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
+use super::rounds;
 use crate::{
     config,
     domain::{SharedChance, SharedClock, notice::next_wait},
@@ -70,28 +71,15 @@ impl Notices {
         Self { store, sender, clock, chance, metrics, config: Arc::new(config) }
     }
 
-    /// Delivers until `stop` is cancelled, then waits for what is in flight. Waking is only a hint.
+    /// Delivers until `stop` is cancelled, then waits for what is in flight.
     pub async fn run(self, stop: CancellationToken) {
         let in_flight = TaskTracker::new();
         let room = Arc::new(Semaphore::new(usize::try_from(self.config.concurrency).unwrap_or(1).max(1)));
         let (wake, poll) = (self.store.announced(), Duration::from_secs(self.config.poll_s.into()));
         while !stop.is_cancelled() {
-            // Taken before looking, so that a wake-up in between is not lost.
-            let woken = wake.notified();
-            tokio::pin!(woken);
-            woken.as_mut().enable();
-            let nap = match self.start(&in_flight, &room).await {
-                Ok(nap) => nap.clamp(Duration::from_millis(5), poll),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot look for notices that are due");
-                    poll
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = woken => {}
-                () = tokio::time::sleep(nap) => {}
-            }
+            let woken = rounds::woken(&wake);
+            let due = self.start(&in_flight, &room).await;
+            rounds::rest(&stop, woken, due, poll, "notices").await;
         }
         in_flight.close();
         in_flight.wait().await;

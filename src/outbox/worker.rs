@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Outbox;
+use super::{Outbox, rounds};
 use crate::{
     domain::{
         CalendarId,
@@ -66,29 +66,14 @@ struct PutBack {
 
 impl Outbox {
     /// Delivers until `stop` is cancelled, then waits for the deliveries in flight.
-    ///
-    /// Waking is only a hint: what to do is always read from the store, so a lost wake-up costs at most one poll.
     pub async fn run(self, stop: CancellationToken) {
         let in_flight = TaskTracker::new();
         let room = Arc::new(Semaphore::new(usize::try_from(self.config.concurrency).unwrap_or(1).max(1)));
         let poll = Duration::from_secs(self.config.poll_s.into());
         while !stop.is_cancelled() {
-            // Taken before looking, so that a wake-up in between is not lost.
-            let woken = self.wake.notified();
-            tokio::pin!(woken);
-            woken.as_mut().enable();
-            let nap = match self.start_deliveries(&in_flight, &room).await {
-                Ok(nap) => nap.clamp(Duration::from_millis(5), poll),
-                Err(error) => {
-                    tracing::warn!(%error, "cannot look for deliveries that are due");
-                    poll
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = woken => {}
-                () = tokio::time::sleep(nap) => {}
-            }
+            let woken = rounds::woken(&self.wake);
+            let due = self.start_deliveries(&in_flight, &room).await;
+            rounds::rest(&stop, woken, due, poll, "deliveries").await;
         }
         in_flight.close();
         in_flight.wait().await;

@@ -1,6 +1,6 @@
 //! The feed of changes: who shows or caches something is told, after the commit, that it may be different now.
 //!
-//! A transaction notes what it changed ([`Tx::changed`]). After its commit those who listen on this node hear of it at
+//! A transaction notes what it changed (`Tx::changed`). After its commit those who listen on this node hear of it at
 //! once ([`Store::changes`]). On PostgreSQL the other nodes hear of it through NOTIFY, sent beside the transactions because
 //! one inside serialises the commits of a database; and whoever missed that reads the table `change`, which the
 //! transaction itself wrote. A change says only where to look. What is true is read from the tables.

@@ -61,17 +61,18 @@ const UPDATE: Sql = Sql::same(
     "UPDATE resource SET name = $3, time_zone = $4, hours = $5, capacity = $6 WHERE business_id = $1 AND id = $2",
 );
 /// Serializes the bookings of a resource. Locks are taken one by one in the order of ids, so two transactions that need
-/// the same two never wait for each other.
+/// the same two never wait for each other. Rows that only refer to a resource, such as what a call was offered, need not
+/// wait: else whoever writes them, with its call locked, and a booking that has the resource and wants the call would.
 pub const LOCK: Sql = Sql {
     // The transaction already holds the only write lock.
     sqlite: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2",
-    postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2 FOR UPDATE",
+    postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = $2 FOR NO KEY UPDATE",
 };
 /// The same for several at once: rows are locked in the order in which they are given out. Their ids, with commas.
 const LOCK_SEVERAL: Sql = Sql {
     sqlite: "SELECT capacity FROM resource WHERE business_id = $1 AND instr($2, id) > 0 ORDER BY id",
     postgres: "SELECT capacity FROM resource WHERE business_id = $1 AND id = ANY(string_to_array($2, ','))
-                ORDER BY id FOR UPDATE",
+                ORDER BY id FOR NO KEY UPDATE",
 };
 pub(super) const STATEMENTS: &[(&str, Sql)] =
     &[("INSERT", INSERT), ("LIST", LIST), ("UPDATE", UPDATE), ("LOCK", LOCK), ("LOCK_SEVERAL", LOCK_SEVERAL)];

@@ -85,7 +85,11 @@ impl Open {
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send,
         E: From<Error>,
     {
-        sqlx::query("SAVEPOINT caller").execute(&mut *self.tx).await.map_err(Error::from)?;
+        if let Err(lost) = sqlx::query("SAVEPOINT caller").execute(&mut *self.tx).await {
+            let lost = Arc::new(lost);
+            tell(self.members, &Err(Arc::clone(&lost)));
+            return Err(Error::NotCommitted(lost).into());
+        }
         let mut tx = Tx::shared(self.tx, store);
         // A panic is the failure of the one, and not of those who share the transaction.
         let outcome = AssertUnwindSafe(work(&mut tx)).catch_unwind().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slotd::{
     domain::{BusinessId, ResourceId},
-    store::{self, Error, Lane, Tx, bookings::Booking, claims, micros, resources},
+    store::{self, Error, Lane, Tx, bookings::Booking, claims, micros, offers::Offer, resources},
 };
 use sqlx::{PgPool, Row};
 use tokio::{sync::Barrier, task::JoinSet};
@@ -124,6 +124,31 @@ async fn locks_in_opposite_orders_deadlock_on_postgres() {
     let codes: Vec<String> = failed.iter().map(code).collect();
     // deadlock_detected
     assert_eq!(codes, ["40P01"]);
+}
+
+/// Why resources are locked without their keys: whoever writes what a call was offered has the call's row and refers to the
+/// resource, and a booking has the resource and wants the call's row.
+#[tokio::test]
+async fn what_only_refers_to_a_resource_does_not_wait_for_its_lock() {
+    let db = Db::postgres().await;
+    let shop = db.shop(1).await;
+    let (business, resource, store) = (shop.business.id, shop.resource.id, db.store.clone());
+    let booking = db.write(move |tx| {
+        Box::pin(async move {
+            tx.lock_resources(business, &[resource]).await?;
+            let offers = store::work::<(), Error, _>(move |tx| {
+                Box::pin(async move {
+                    tx.touch_call(business, "call 1", None).await?;
+                    let offer = Offer { interval: between(60, 90), resource, service: None };
+                    tx.remember_offers(business, "call 1", &[offer]).await
+                })
+            });
+            // It would give up after the longest wait for a lock.
+            store.write(Lane::Background, offers).await?;
+            tx.touch_call(business, "call 1", None).await
+        })
+    });
+    booking.await.unwrap();
 }
 
 /// Books one of `capacity` places when there is one.

@@ -46,14 +46,19 @@ async fn committed(store: &Store, business: BusinessId) -> store::Result<usize> 
     store.read(count).await
 }
 
+/// Lets whoever was started come as far as they come.
+async fn all_wait() {
+    for _ in 0..200 {
+        yield_now().await;
+    }
+}
+
 /// A caller that keeps the writer busy until `go`, so that those who come meanwhile wait together.
 async fn first(db: &Db, business: BusinessId, go: &Arc<Notify>) -> JoinSet<store::Result<Saw>> {
     let mut tasks = JoinSet::new();
     let (store, wait) = (db.store.clone(), Some(Arc::clone(go)));
     tasks.spawn(async move { insert(&store, resource(business, 1), wait).await });
-    for _ in 0..200 {
-        yield_now().await;
-    }
+    all_wait().await;
     tasks
 }
 
@@ -71,9 +76,7 @@ async fn callers_who_wait_together_share_a_commit_and_are_answered_after_it() {
             Ok(saw)
         });
     }
-    for _ in 0..200 {
-        yield_now().await;
-    }
+    all_wait().await;
     go.notify_one();
     let saw: Vec<Saw> = tasks.join_all().await.into_iter().map(Result::unwrap).collect();
     let alone = saw.iter().filter(|saw| saw.inside == saw.outside + 1).count();
@@ -104,9 +107,7 @@ async fn one_that_fails_or_dies_takes_nothing_of_the_others_along() {
             store.write(Lane::Caller, work).await
         });
     }
-    for _ in 0..200 {
-        yield_now().await;
-    }
+    all_wait().await;
     go.notify_one();
     let outcomes = tasks.join_all().await;
     let count = |of: fn(&store::Result<Saw>) -> bool| outcomes.iter().filter(|outcome| of(outcome)).count();
@@ -142,9 +143,7 @@ async fn background_work_waits_until_what_callers_share_is_committed() {
         assert_eq!(saw.inside, saw.outside, "it worked in a transaction of callers");
         Ok(saw)
     });
-    for _ in 0..200 {
-        yield_now().await;
-    }
+    all_wait().await;
     go.notify_one();
     let failed = tasks.join_all().await.into_iter().filter(Result::is_err).count();
     assert_eq!(failed, 0);
