@@ -15,6 +15,7 @@ use slotd::{
     domain::{
         BusinessId, Chance, Id, ResourceId, ServiceId, SharedClock,
         clock::{SeededChance, TestClock},
+        reconcile,
     },
     google::{self, Endpoints, Limits, Transport},
     outbox::{self, Outbox},
@@ -84,6 +85,7 @@ async fn fill(store: &Store) {
         event_body: "Phone: {phone}\n{notes}".to_owned(),
         // Nobody waits for Google before a booking: that wait goes by real time.
         freshness: Policy { stale: WhenStale::Answer, unknown: WhenUnknown::Answer },
+        calendar_changes: reconcile::Policy::OwnerWins,
         ..samples::business()
     };
     let account = Account { id: Id::new(id(2)), ..samples::account(BUSINESS) };
