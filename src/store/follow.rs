@@ -267,7 +267,12 @@ impl Tx {
         if let Some(link) = &mut booking.link {
             link.gone = None;
         }
-        self.update_booking(booking).await
+        self.update_booking(booking).await?;
+        if was == Gone::Kept {
+            // Also where it is to be written next, and what else differs is told after that.
+            self.set_difference(booking, None, None).await?;
+        }
+        Ok(())
     }
 
     async fn move_with_owner(&mut self, booking: &mut Booking, to: Interval, etag: Option<String>) -> Result<bool> {

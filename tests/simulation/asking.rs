@@ -118,6 +118,9 @@ impl World {
                 if (step.what.as_str(), step.source.as_str()) == ("rescheduled", "owner") && !owners {
                     return Err(format!("booking {id} follows a move that the owner did not make"));
                 }
+                if self.keeps && step.source == "owner" && matches!(step.what.as_str(), "rescheduled" | "cancelled") {
+                    return Err(format!("booking {id} was to be kept, and followed its event"));
+                }
                 self.seen.note(match (step.what.as_str(), step.source.as_str()) {
                     ("created", _) => "a booking is made",
                     ("held", _) => "a hold is taken",
@@ -131,7 +134,7 @@ impl World {
                     ("completed", _) => "a booking is over",
                     ("expired", _) => "a hold runs out",
                     ("released", _) => "a hold is given back",
-                    ("conflict", _) => "the owner moves a booking onto another",
+                    ("conflict", _) => "a conflict is recorded",
                     _ => "another step",
                 });
             }

@@ -2,6 +2,7 @@
 //! same run. docs/simulation.md tells what is simulated and what is not.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod agreement;
 mod asking;
 mod callers;
 #[expect(dead_code, reason = "made for other tests, too")]
@@ -53,7 +54,7 @@ const WANTED: &[&str] = &[
     "a booking ends with its event",
     "a caller cancels a booking",
     "a booking is over",
-    "the owner moves a booking onto another",
+    "a conflict is recorded",
     "the owner is asked about many deletions",
     "a booking gets another event id",
     "a caller is told: busy",
@@ -93,6 +94,10 @@ const WANTED: &[&str] = &[
     "the owner makes a series of a booking's event",
     "the owner edits the texts of a booking's event",
     "the owner empties the trash",
+    "a booking and its event differ",
+    "a conflict is open",
+    "a booking is kept without its event",
+    "a booking is kept at its time",
     "a run comes to rest",
 ];
 

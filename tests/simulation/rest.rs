@@ -78,10 +78,12 @@ impl World {
         if !self.tables.keeps_its_history(&self.pool, self.now()).await {
             return Err("a history was rewritten".to_owned());
         }
-        for id in self.tables.bookings.keys() {
+        let bookings: Vec<String> = self.tables.bookings.keys().cloned().collect();
+        for id in &bookings {
             let known = derived.get(id).cloned().unwrap_or_default();
             self.event_of(id, &known, &events).map_err(|wrong| format!("at rest, booking {id}: {wrong}"))?;
         }
+        self.conflicts(&events).await?;
         self.mirror(&events).await?;
         self.seen.note("a run comes to rest");
         Ok(())
@@ -118,15 +120,22 @@ impl World {
     }
 
     /// One live event for each booking that stands, at its time, and none for any other.
-    fn event_of(&self, id: &str, derived: &[String], events: &[BTreeMap<String, Value>]) -> Verdict {
-        let booking = &self.tables.bookings[id];
+    fn event_of(&mut self, id: &str, derived: &[String], events: &[BTreeMap<String, Value>]) -> Verdict {
+        let booking = &self.tables.bookings[id].clone();
         let ours = |event: &&Value| {
             is_derived(event["id"].as_str().unwrap_or_default())
                 && event["extendedProperties"]["private"][PROPERTY] == id
                 && is_live(event)
         };
-        let live: Vec<&Value> = events.iter().flat_map(BTreeMap::values).filter(ours).collect();
         let name = |event: &Value| event["id"].as_str().unwrap_or_default().to_owned();
+        let linked = booking.event.clone().unwrap_or_default();
+        // Left behind by the booking, restored by the owner, and kept from slotd by the list.
+        let unknowable = |event: &&Value| {
+            let event = name(event);
+            event != linked && self.owner.restored.contains(&event) && self.google.was_forgotten(&event)
+        };
+        let live = events.iter().flat_map(BTreeMap::values).filter(ours).filter(|event| !unknowable(event));
+        let live: Vec<&Value> = live.collect();
         let deleted = derived.iter().any(|event| self.owner.deleted.contains(event));
         let restored = live.iter().any(|event| self.owner.restored.contains(&name(event)));
         if live.len() > 1 && !restored {
@@ -136,7 +145,6 @@ impl World {
                 live.iter().map(|e| name(e)).collect::<Vec<_>>()
             ));
         }
-        let linked = booking.event.clone().unwrap_or_default();
         // What the owner deleted and did not restore is not made again.
         if self.owner.deleted.contains(&linked) && live.iter().any(|event| name(event) == linked) && !restored {
             return Err("an event is there that the owner deleted".to_owned());
@@ -145,6 +153,9 @@ impl World {
             return Err("an event that the owner deleted was made again".to_owned());
         }
         if let ("cancelled", Some("owner")) = (booking.state.as_str(), booking.by.as_deref()) {
+            if self.keeps {
+                return Err("it was to be kept, and ended with its event".to_owned());
+            }
             if !deleted {
                 return Err("it ended with its event, which nobody deleted".to_owned());
             }
@@ -167,6 +178,9 @@ impl World {
         }
         if booking.gone.as_deref() == Some("asked") || self.owner.series.contains(&linked) {
             return Ok(());
+        }
+        if self.keeps {
+            return self.kept(booking, &linked, &live);
         }
         if booking.sync != "synced" || booking.written != Some(booking.version) {
             return Err(format!(

@@ -40,6 +40,9 @@ const STEPS: usize = 190;
 /// Most that is under way at once.
 const ACTORS_MAX: usize = 7;
 const NODES: usize = 2;
+/// Every so many a seed is a business that keeps its bookings.
+const KEEPS_EVERY: u64 = 4;
+const KEEP: &str = "UPDATE business SET calendar_changes = 'keep_and_alert'";
 
 /// What is wrong, or that nothing is.
 pub(crate) type Verdict<T = ()> = Result<T, String>;
@@ -94,6 +97,8 @@ pub(crate) struct World {
     pub(crate) trace: String,
     seed: u64,
     starts: u64,
+    /// Whether the business keeps its bookings as they are when the owner moves or deletes their events.
+    pub(crate) keeps: bool,
     /// In percent of the questions to Google.
     pub(crate) faults: usize,
     pub(crate) keys: BTreeMap<String, Used>,
@@ -116,6 +121,7 @@ impl World {
         let mut dice = Dice::new(seed);
         // Each run has a weather of its own; some have none.
         let faults = *dice.pick(&[0, 5, 15, 30]);
+        let keeps = seed.is_multiple_of(KEEPS_EVERY);
         let mut world = Self {
             dice,
             seen: Seen::default(),
@@ -134,6 +140,7 @@ impl World {
             seed,
             starts: 0,
             faults,
+            keeps,
             keys: BTreeMap::new(),
             tags: 0,
             acknowledged: BTreeSet::new(),
@@ -141,6 +148,9 @@ impl World {
             owner: crate::owner::Diary::default(),
             _folder: folder,
         };
+        if keeps {
+            sqlx::query(KEEP).execute(&world.pool).await.unwrap();
+        }
         for _ in 0..NODES {
             let node = world.start_node().await;
             world.nodes.push(Some(node));
