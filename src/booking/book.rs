@@ -11,7 +11,7 @@ use super::{
     hold::{held_for, holds_of, is_live, release},
     office::{Office, Order, What, Wish},
     remember::{keep, recall},
-    together::{self, Own, resources_of},
+    together::{self, Own, Wanted, foresee, refusal, resources_of},
 };
 use crate::{
     availability::{Course, Purpose, Rules, Voice, day_of},
@@ -122,14 +122,18 @@ impl Desk {
         };
         let terms = self.look_before_booking(business, hold, candidates).await?;
         let call_id = new.call_id.clone();
-        let mut outcome = Err(BookingError::Store(store::Error::Exists));
-        for _ in 0..TRIES {
-            outcome = self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), terms).await;
-            match &outcome {
-                // Somebody was faster between the check and the insert, or with the same key: look again.
-                Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended)) => {}
-                _ => break,
-            }
+        let once = || self.try_book(business, new.clone(), key.clone(), Arc::clone(&render), terms);
+        let mut outcome = match self.refuse_early(business, &new, terms).await {
+            Ok(()) => once().await,
+            Err(refused) => Err(refused),
+        };
+        for _ in 1..TRIES {
+            // Somebody was faster between the check and the insert, or with the same key: look again.
+            let Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended)) = outcome
+            else {
+                break;
+            };
+            outcome = once().await;
         }
         if matches!(outcome, Err(BookingError::Refused(_)))
             && let Some(reply) = self.recall(business, key).await?
@@ -137,6 +141,7 @@ impl Desk {
             // The time was taken by this very request, repeated while the first was under way.
             outcome = Ok(reply);
         }
+        let outcome = self.with_alternatives(business, outcome).await;
         self.metrics.bookings(match &outcome {
             Ok(reply) if reply.replayed => "replayed",
             Ok(_) => "booked",
@@ -148,6 +153,32 @@ impl Desk {
             self.outbox.notify_one();
         }
         outcome
+    }
+
+    /// Refuses what cannot be had anyway before it asks for a place in the row of those who book: most of those who want
+    /// the same time come too late. The transaction of the booking decides about all others.
+    async fn refuse_early(&self, business: BusinessId, new: &NewBooking, terms: Terms) -> Result<(), BookingError> {
+        let Asked::Time { wish, start } = &new.asked else { return Ok(()) };
+        let (wish, start, call_id) = (wish.clone(), *start, new.call_id.clone());
+        let read = store::work::<(), BookingError, _>(move |tx| {
+            Box::pin(async move {
+                // What a call holds itself is sorted out under the locks.
+                if let Some(call_id) = &call_id
+                    && !tx.holds_of_call(business, call_id).await?.is_empty()
+                {
+                    return Ok(());
+                }
+                let office = Office::read(tx, business).await?;
+                let order = office.order(&wish)?;
+                match foresee(tx, &office, &order, start, &[], &terms).await? {
+                    Ok(_) => Ok(()),
+                    Err(reason) => {
+                        Err(refusal(&office, reason, Wanted { order, start, except: Vec::new(), terms }, tx.now()))
+                    }
+                }
+            })
+        });
+        self.store.read(read).await
     }
 
     /// What was answered to a key before anything else is looked at.

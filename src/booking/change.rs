@@ -108,7 +108,7 @@ impl Desk {
                 answer(tx, &office, booking, terms.as_ref(), key.as_ref(), &render).await
             })
         });
-        outcome.await
+        self.with_alternatives(business, outcome.await).await
     }
 
     /// Cancels a booking, once for each `key`. Cancelling twice is harmless.

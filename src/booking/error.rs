@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Standing;
+use super::{Standing, together::Wanted};
 use crate::{
     availability::{Alternative, Reason, Voice},
     domain::{ServiceId, booking},
@@ -14,7 +14,7 @@ use crate::{
 pub struct Refusal {
     /// Why, for programs.
     pub reason: Reason,
-    /// The nearest other times, from the same state of the tables.
+    /// The nearest other times.
     pub alternatives: Vec<Alternative>,
     /// Of which service they are; a bare time when absent.
     pub service: Option<ServiceId>,
@@ -24,6 +24,7 @@ pub struct Refusal {
     pub voice: Voice,
     /// The instant to speak from.
     pub now: DateTime<Utc>,
+    pub(super) wanted: Wanted,
 }
 
 /// Why the desk did not do what was asked.

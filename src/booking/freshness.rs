@@ -108,7 +108,7 @@ fn nothing() -> Interval {
 }
 
 /// On what terms somebody relies on the mirror.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Terms {
     pub(super) purpose: Purpose,
     /// A look at Google that began earlier is too old.

@@ -97,7 +97,7 @@ impl Desk {
                 Ok(reply)
             })
         });
-        let outcome = outcome.await;
+        let outcome = self.with_alternatives(business, outcome.await).await;
         self.note_refusal(business, Some(&call_id), &outcome);
         self.metrics.holds(match &outcome {
             Ok(reply) if reply.replayed => "replayed",
@@ -159,7 +159,7 @@ impl Desk {
                 Ok(reply)
             })
         });
-        outcome.await
+        self.with_alternatives(business, outcome.await).await
     }
 
     /// Gives a hold back. Doing so twice, or after it ran out, is harmless.

@@ -49,7 +49,7 @@ pub struct Wish {
 }
 
 /// A wish in this business's terms.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) rules: Rules,
     pub(super) service: Option<ServiceId>,

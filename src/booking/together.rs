@@ -6,15 +6,15 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    BookingError, Refusal,
+    BookingError, Desk, Refusal,
     book::exclusive,
     freshness::{Standing, Terms},
     office::{Diary, Office, Order, around, find_alternatives, judge},
 };
 use crate::{
-    availability::{Agenda, Course, Reason, combine},
-    domain::{BookingId, ResourceId, ServiceId},
-    store::{Tx, bookings::Booking, services::Service},
+    availability::{Agenda, Alternative, Course, Reason, combine},
+    domain::{BookingId, BusinessId, ResourceId, ServiceId},
+    store::{self, Tx, bookings::Booking, services::Service},
 };
 
 /// What stands in nobody's way, for it is given up or moved in the same transaction.
@@ -166,11 +166,8 @@ pub(super) async fn settle(
     terms: &Terms,
 ) -> Result<Vec<ResourceId>, BookingError> {
     let (business, now) = (office.business.id, tx.now());
-    let (window, everybody) = (around(start, &order.rules)?, order.everybody());
-    let mut diary = Diary::read(tx, business, &everybody, window, &own.bookings).await?;
-    diary.count(tx, office, order, window, &own.bookings).await?;
-    let able = judge_together(&office.agendas_together(order, &diary, terms, now), order, start, now);
-    let mut reason = match able {
+    let window = around(start, &order.rules)?;
+    let reason = match foresee(tx, office, order, start, &own.bookings, terms).await? {
         Err(reason) => reason,
         Ok(able) => {
             let mut order = order.clone();
@@ -201,13 +198,74 @@ pub(super) async fn settle(
             }
         }
     };
-    if reason == Reason::Closed && everybody.is_empty() {
-        reason = Reason::Busy;
+    Err(refusal(office, reason, Wanted { order: order.clone(), start, except: own.bookings.clone(), terms: *terms }, now))
+}
+
+/// Who of each group could do it, as it looks without a lock; or why it cannot be had. The claims of `except` are left out.
+pub(super) async fn foresee(
+    tx: &mut Tx,
+    office: &Office,
+    order: &Order,
+    start: DateTime<Utc>,
+    except: &[BookingId],
+    terms: &Terms,
+) -> Result<Result<Vec<Vec<ResourceId>>, Reason>, BookingError> {
+    let (now, window, everybody) = (tx.now(), around(start, &order.rules)?, order.everybody());
+    let mut diary = Diary::read(tx, office.business.id, &everybody, window, except).await?;
+    diary.count(tx, office, order, window, except).await?;
+    Ok(judge_together(&office.agendas_together(order, &diary, terms, now), order, start, now))
+}
+
+/// What was asked for and cannot be had: what is looked for nearby.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) order: Order,
+    pub(super) start: DateTime<Utc>,
+    /// Bookings that do not stand in its way.
+    pub(super) except: Vec<BookingId>,
+    pub(super) terms: Terms,
+}
+
+/// The refusal of what is wanted, before anything else was looked for: that is for a transaction that keeps nobody waiting.
+pub(super) fn refusal(office: &Office, reason: Reason, wanted: Wanted, now: DateTime<Utc>) -> BookingError {
+    let everybody = wanted.order.everybody();
+    let reason = if reason == Reason::Closed && everybody.is_empty() { Reason::Busy } else { reason };
+    BookingError::Refused(Box::new(Refusal {
+        reason,
+        alternatives: Vec::new(),
+        service: wanted.order.service,
+        standing: Standing::of(office.blocking(&everybody), now, wanted.terms.fresh_for),
+        voice: office.voice(wanted.order.named),
+        now,
+        wanted,
+    }))
+}
+
+impl Desk {
+    /// Looks, where `outcome` is a refusal, for what can be had instead.
+    ///
+    /// In a transaction of its own, which only reads: a search over weeks would keep everybody waiting who books.
+    pub(super) async fn with_alternatives<T>(
+        &self,
+        business: BusinessId,
+        outcome: Result<T, BookingError>,
+    ) -> Result<T, BookingError> {
+        let mut refusal = match outcome {
+            Err(BookingError::Refused(refusal)) => refusal,
+            other => return other,
+        };
+        let wanted = refusal.wanted.clone();
+        let read = store::work::<(Vec<Alternative>, DateTime<Utc>), BookingError, _>(move |tx| {
+            Box::pin(async move {
+                let office = Office::read(tx, business).await?;
+                let Wanted { order, start, except, terms } = &wanted;
+                let alternatives = find_alternatives(tx, &office, order, *start, except, terms).await?;
+                Ok((alternatives, tx.now()))
+            })
+        });
+        (refusal.alternatives, refusal.now) = self.store.read(read).await?;
+        Err(BookingError::Refused(refusal))
     }
-    let alternatives = find_alternatives(tx, office, order, start, &own.bookings, terms).await?;
-    let standing = Standing::of(office.blocking(&everybody), now, terms.fresh_for);
-    let (service, voice) = (order.service, office.voice(order.named));
-    Err(BookingError::Refused(Box::new(Refusal { reason, alternatives, service, standing, voice, now })))
 }
 
 /// Claims everything that a booking takes, in the order of ids.

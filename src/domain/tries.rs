@@ -7,6 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// How long wrong tries count.
 pub const WINDOW: TimeDelta = TimeDelta::hours(1);
 
+/// By how much the instants of tries at once may be out of order: each is when its transaction began, and one that began
+/// earlier may have waited for a later one.
+const OUT_OF_ORDER: TimeDelta = TimeDelta::minutes(1);
+
 /// Wrong tries so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
@@ -20,8 +24,9 @@ impl Tries {
     /// Those that count at `now`.
     #[must_use]
     pub fn at(self, now: DateTime<Utc>) -> Self {
-        // A clock that was set back must not lock anybody out for longer than the window.
-        if now - self.since >= WINDOW || self.since > now { Self { count: 0, since: now } } else { self }
+        // A clock that was set back must not lock anybody out for much longer than the window.
+        let (over, ahead) = (now - self.since >= WINDOW, self.since - now > OUT_OF_ORDER);
+        if over || ahead { Self { count: 0, since: now } } else { self }
     }
 
     /// One more.
@@ -57,6 +62,16 @@ mod tests {
         }
         assert_eq!(tries.wait(5, START + TimeDelta::minutes(10)), Some(TimeDelta::minutes(50)));
         assert_eq!(tries.wait(5, START + WINDOW), None);
+    }
+
+    #[test]
+    fn a_try_that_began_earlier_and_waited_forgives_nothing() {
+        let tries = Tries { count: 4, since: START };
+        let earlier = START - TimeDelta::seconds(3);
+        assert_eq!(tries.wrong(earlier), Tries { count: 5, since: START });
+        assert!(tries.wrong(earlier).wait(5, earlier).is_some());
+        let set_back = START - TimeDelta::hours(3);
+        assert_eq!(tries.wrong(set_back), Tries { count: 1, since: set_back });
     }
 
     proptest! {
