@@ -205,7 +205,11 @@ impl Difference {
 #[must_use]
 pub fn plan(booking: &Linked<'_>, seen: &Seen) -> Decision {
     if let Some(sent) = booking.sent {
-        let echo = matches!(seen, Seen::Live { interval: Some(interval), .. } if *interval == sent);
+        // What the owner made of it besides is told by a read when the write has settled.
+        let echo = matches!(
+            seen,
+            Seen::Live { interval: Some(interval), shape: Shape::Once, mark: Mark::Busy, .. } if *interval == sent
+        );
         return if echo && booking.stands { Decision::Nothing } else { Decision::Wait };
     }
     match (seen, booking.stands) {

@@ -67,6 +67,7 @@ fn seen(words: &str) -> Seen {
         "moved again" => once(at(MOVED_BY_OWNER + 2, 1), "their next"),
         "moved, and shown as free" => live(at(MOVED_BY_OWNER, 1), "theirs", Shape::Once, Mark::Free),
         "moved to the same time" | "as it was sent" => once(at(MOVED_BY_SLOTD, 1), "theirs"),
+        "as it was sent, and shown as free" => live(at(MOVED_BY_SLOTD, 1), "theirs", Shape::Once, Mark::Free),
         "made longer or shorter" => once(at(WRITTEN, 3), "theirs"),
         "made longer than a booking can be" => once(at(WRITTEN, 24 * 8), "theirs"),
         "shown as free" => live(there, "theirs", Shape::Once, Mark::Free),
