@@ -129,7 +129,8 @@ impl Desk {
         };
         for _ in 1..TRIES {
             // Somebody was faster between the check and the insert, or with the same key: look again.
-            let Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended)) = outcome
+            let Err(BookingError::Store(store::Error::Exists | store::Error::Overlap | store::Error::Contended)) =
+                outcome
             else {
                 break;
             };

@@ -423,10 +423,12 @@ impl Tx {
         self.resolve(booking.business, &over).await
     }
 
-    /// Whether the owner moved a booking's event, and the booking stayed: its event keeps the owner's time.
+    /// Whether the owner gave a booking's event a time that the booking did not follow, or made something of it that has
+    /// no one time: its event keeps that.
     pub async fn stands_apart(&mut self, business: BusinessId, booking: BookingId) -> Result<bool> {
         let open = self.open_conflicts(business, booking).await?;
-        Ok(open.iter().any(|conflict| conflict.kind == Kind::Own(Difference::Moved)))
+        let times = [Difference::Moved, Difference::Series, Difference::AllDay, Difference::Unfit];
+        Ok(open.iter().any(|conflict| matches!(conflict.kind, Kind::Own(difference) if times.contains(&difference))))
     }
 
     /// A booking is over, off or somewhere else: it meets nothing any more, and nothing meets it. When it only went

@@ -148,11 +148,11 @@ impl Tx {
         policy: Policy,
     ) -> Result<bool> {
         let owed = self.do_decided(booking, seen, decision).await?;
-        let Seen::Live { interval, .. } = seen else { return Ok(owed) };
+        let Seen::Live { interval, shape, .. } = seen else { return Ok(owed) };
         let difference = match decision {
             Decision::Keep => Some(Difference::Moved),
             // What differs while something is to be written may differ for that.
-            Decision::Write if *interval != Some(booking.interval) => return Ok(owed),
+            Decision::Write if *shape == Shape::Once && *interval != Some(booking.interval) => return Ok(owed),
             Decision::Remember | Decision::Move(_) | Decision::Write => {
                 linked(booking, policy, self.now()).and_then(|linked| reconcile::difference(&linked, seen))
             }

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use crate::{
     oracle::{Booking, Span, meet},
-    owner::{is_live, span},
+    owner::{is_live, is_series, span},
     template::{CAPACITIES, chair_of},
     world::{Verdict, World},
 };
@@ -69,16 +69,22 @@ impl World {
         Ok(())
     }
 
+    /// Whether the owner restored an event, and a list kept that from slotd.
+    pub(crate) fn is_unknowable(&self, event: &str) -> bool {
+        self.owner.restored.contains(event) && self.google.was_forgotten(event)
+    }
+
     /// How a booking that stands differs from its event.
     fn difference(&self, booking: &Booking, events: &Events) -> Difference {
         let Some(linked) = &booking.event else { return Difference::None };
-        if booking.gone.as_deref() == Some("asked") || self.owner.series.contains(linked) {
+        if booking.gone.as_deref() == Some("asked") || self.is_unknowable(linked) {
             return Difference::Unjudged;
         }
         let event = events.iter().find_map(|events| events.get(linked).filter(|event| is_live(event)));
         match event {
             None if self.keeps => Difference::Of("deleted"),
             None => Difference::None,
+            Some(event) if is_series(event) => Difference::Of("series"),
             Some(event) if span(event) != Some(booking.span) => Difference::Of("moved"),
             Some(event) if event["transparency"] == "transparent" => Difference::Of("free"),
             Some(_) => Difference::None,
@@ -97,13 +103,17 @@ impl World {
             self.seen.note("a booking is kept without its event");
             return Ok(());
         };
+        if booking.gone.as_deref() == Some("kept") && self.is_unknowable(linked) {
+            return Ok(());
+        }
         if booking.sync != "synced" || booking.written != Some(booking.version) {
             return Err(format!(
                 "Google was told of version {:?} of {}: {}",
                 booking.written, booking.version, booking.sync
             ));
         }
-        let Some(shown) = span(event).filter(|shown| *shown != booking.span) else { return Ok(()) };
+        let elsewhere = |shown: &Span| *shown != booking.span && !is_series(event);
+        let Some(shown) = span(event).filter(elsewhere) else { return Ok(()) };
         if !self.owner.spans.get(linked).is_some_and(|spans| spans.contains(&shown)) {
             return Err(format!("it is at {:?} and its event at {shown:?}, where nobody put it", booking.span));
         }

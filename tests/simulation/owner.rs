@@ -20,8 +20,6 @@ pub(crate) struct Diary {
     pub(crate) deleted: BTreeSet<String>,
     /// Of these, those that the owner restored last.
     pub(crate) restored: BTreeSet<String>,
-    /// Events of slotd's that the owner made a series of.
-    pub(crate) series: BTreeSet<String>,
     /// Times that the owner gave to events of slotd's.
     pub(crate) spans: BTreeMap<String, BTreeSet<(i64, i64)>>,
     /// Bookings that were moved to another chair, where the owner has not deleted them.
@@ -55,6 +53,10 @@ fn id(event: &Value) -> &str {
 
 pub(crate) fn is_live(event: &Value) -> bool {
     event["status"] != "cancelled"
+}
+
+pub(crate) fn is_series(event: &Value) -> bool {
+    event["recurrence"].is_array()
 }
 
 impl World {
@@ -216,7 +218,6 @@ impl World {
                 if self.change(chair, event, "makes a series of a booking's event", &series).await {
                     self.seen.note("the owner makes a series of a booking's event");
                     self.google.owner_moved(&name);
-                    self.owner.series.insert(name);
                 }
             }
             _ => {

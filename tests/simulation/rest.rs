@@ -8,7 +8,7 @@ use sqlx::Row as _;
 
 use crate::{
     gate::{PROPERTY, is_derived},
-    owner::{is_live, span},
+    owner::{is_live, is_series, span},
     template::CAPACITIES,
     world::{Verdict, Work, World},
 };
@@ -132,7 +132,7 @@ impl World {
         // Left behind by the booking, restored by the owner, and kept from slotd by the list.
         let unknowable = |event: &&Value| {
             let event = name(event);
-            event != linked && self.owner.restored.contains(&event) && self.google.was_forgotten(&event)
+            event != linked && self.is_unknowable(&event)
         };
         let live = events.iter().flat_map(BTreeMap::values).filter(ours).filter(|event| !unknowable(event));
         let live: Vec<&Value> = live.collect();
@@ -167,7 +167,7 @@ impl World {
         if !booking.stands() {
             return match live.first() {
                 // Restored by the owner, and kept from slotd by the list.
-                Some(event) if restored && self.google.was_forgotten(&name(event)) => Ok(()),
+                Some(event) if self.is_unknowable(&name(event)) => Ok(()),
                 Some(event) => Err(format!("it is {}, and its event {} is there", booking.state, name(event))),
                 None => Ok(()),
             };
@@ -176,7 +176,7 @@ impl World {
         if booking.span.1 <= self.now() {
             return Ok(());
         }
-        if booking.gone.as_deref() == Some("asked") || self.owner.series.contains(&linked) {
+        if booking.gone.as_deref() == Some("asked") {
             return Ok(());
         }
         if self.keeps {
@@ -194,7 +194,7 @@ impl World {
         if name(event) != linked {
             return Err(format!("its event is {} and not {linked}", name(event)));
         }
-        if span(event) != Some(booking.span) {
+        if !is_series(event) && span(event) != Some(booking.span) {
             return Err(format!("it is at {:?} and its event at {:?}", booking.span, span(event)));
         }
         match self.owner.places.get(&linked) {

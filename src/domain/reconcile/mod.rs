@@ -225,10 +225,12 @@ pub fn plan(booking: &Linked<'_>, seen: &Seen) -> Decision {
             Policy::KeepAndAlert => Decision::Keep,
         },
         (Seen::Live { interval, etag, shape, .. }, true) => {
-            // What has no one time of the day to follow leaves the booking where it is, and is busy besides it.
+            // What has no one time of the day to follow leaves the booking where it is, and is busy besides it. Its texts
+            // are the booking's all the same.
             match interval.filter(|interval| *shape == Shape::Once && interval.duration() <= booking.longest) {
                 Some(interval) => live(booking, interval, etag.as_deref()),
-                None => Decision::Remember,
+                None if booking.told => Decision::Remember,
+                None => Decision::Write,
             }
         }
     }
