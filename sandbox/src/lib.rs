@@ -24,7 +24,12 @@ mod tokens;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use axum::Router;
+use axum::http::{Request, Response};
+use bytes::Bytes;
 
 pub use faults::{Effect, Fault, Faults, GoogleError, Listed, Outage, RefusedFault, Shape, Weather};
 pub use model::{NewCalendar, RefusedEvents, Role};
@@ -81,6 +86,8 @@ impl Default for Options {
 /// A running stand-in. It ends when it is stopped or dropped.
 pub struct Sandbox {
     state: AppState,
+    /// Google's methods, for who asks without a network.
+    methods: OnceLock<Router>,
 }
 
 impl Sandbox {
@@ -93,7 +100,22 @@ impl Sandbox {
         let listener = server::listen(options.bind).await?;
         let state = AppState::new(options, listener.local_addr()?)?;
         state.tasks.spawn(server::serve(state.clone(), listener));
-        Ok(Self { state })
+        Ok(Self { state, methods: OnceLock::new() })
+    }
+
+    /// A stand-in without users that has no port: only [`Sandbox::answer`] speaks with it. It does not push.
+    ///
+    /// # Errors
+    ///
+    /// When the file for records cannot be written.
+    pub fn without_port(options: Options) -> io::Result<Self> {
+        let address = options.bind;
+        Ok(Self { state: AppState::new(options, address)?, methods: OnceLock::new() })
+    }
+
+    /// Answers a request, without a network in between. `None` where a fault would have broken the connection.
+    pub async fn answer(&self, request: Request<String>) -> Option<Response<Bytes>> {
+        server::answer(self.methods.get_or_init(|| api::routes(&self.state)), request).await
     }
 
     /// Where it answers: `http://127.0.0.1:PORT`, without a trailing slash.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -49,6 +51,24 @@ fn router(state: &AppState) -> Router {
         .fallback(|| async { Refusal::not_found().into_response() })
         .layer(CompressionLayer::new().gzip(true))
         .layer(middleware::from_fn(check_host))
+}
+
+/// Answers one request in this process. `None` where the connection would have been reset.
+pub(crate) async fn answer(
+    router: &Router,
+    request: axum::http::Request<String>,
+) -> Option<axum::http::Response<Bytes>> {
+    let service = TowerToHyperService::new(router.clone());
+    let response: Response = match service.call(request.map(Body::from)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let (head, body) = response.into_parts();
+    if head.extensions.get::<Aborted>().is_some() {
+        return None;
+    }
+    let body = to_bytes(body, usize::MAX).await.ok()?;
+    Some(axum::http::Response::from_parts(head, body))
 }
 
 /// Refuses requests that name another host than this machine: a web page could otherwise read the calendars by pointing

@@ -19,6 +19,7 @@ use crate::{
     domain::{
         BookingId, BusinessId, ResourceId,
         booking::{Party, State},
+        sabotage::{Bug, sabotaged},
     },
     store::{
         self, Lane, Tx,
@@ -204,6 +205,7 @@ async fn reschedule(
     terms: &Terms,
 ) -> Result<(), BookingError> {
     let start = change.start.unwrap_or(booking.interval.start());
+    let claimed = booking.resource;
     let order = new_order(office, booking, change)?;
     let own = Own::moving(tx, office, booking).await?;
     let taken = settle(tx, office, &order, start, &own, terms).await?;
@@ -214,6 +216,9 @@ async fn reschedule(
     if resource != booking.resource {
         booking.resource = resource;
         move_event(tx, office, booking).await?;
+    }
+    if sabotaged(Bug::OldClaimKept) && resource == claimed {
+        return Ok(());
     }
     tx.delete_claims(booking).await?;
     claim(tx, office, booking, &taken).await?;
@@ -268,7 +273,7 @@ async fn save(tx: &mut Tx, booking: &mut Booking, step: Step) -> Result<(), Book
     booking.calendar_sync = if told { CalendarSync::Pending } else { CalendarSync::None };
     tx.update_booking(booking).await?;
     tx.record_step(booking, step, Source::Receptionist).await?;
-    if told {
+    if told && !(sabotaged(Bug::RemovalUnowed) && step == Step::Cancelled) {
         tx.owe_event(booking.business, booking.id).await?;
     }
     Ok(())

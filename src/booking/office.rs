@@ -15,7 +15,11 @@ use crate::{
         Agenda, Alternative, Course, Purpose, Rank, Reason, Rules, Timetable, Voice, WeekLoad, alternatives,
         alternatives_together, check,
     },
-    domain::{BookingId, BusinessId, Interval, ResourceId, ServiceId, interval::merge},
+    domain::{
+        BookingId, BusinessId, Interval, ResourceId, ServiceId,
+        interval::merge,
+        sabotage::{Bug, sabotaged},
+    },
     store::{Tx, businesses::Business, calendars::Calendar, resources::Resource, services::Service},
 };
 
@@ -236,15 +240,17 @@ impl Diary {
             _ => None,
         };
         let mut diary = Self::default();
-        for slot in tx.busy(business, one, window).await? {
+        for slot in tx.busy(business, one, window).await?.into_iter().filter(|_| !sabotaged(Bug::BusyUnchecked)) {
             diary.busy.entry(slot.resource).or_default().push(slot.interval);
         }
         for intervals in diary.busy.values_mut() {
             *intervals = merge(std::mem::take(intervals));
         }
         for claim in tx.claims(business, one, window, now).await? {
-            if !except.contains(&claim.booking) {
-                diary.claims.entry(claim.resource).or_default().push(claim.interval);
+            if !except.contains(&claim.booking) && !sabotaged(Bug::OverlapUnchecked) {
+                let closed = TimeDelta::microseconds(i64::from(sabotaged(Bug::NeighboursOverlap)));
+                let interval = claim.interval.widen(closed, closed).unwrap_or(claim.interval);
+                diary.claims.entry(claim.resource).or_default().push(interval);
             }
         }
         Ok(diary)

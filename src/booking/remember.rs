@@ -2,7 +2,10 @@
 
 use super::BookingError;
 use crate::{
-    domain::BusinessId,
+    domain::{
+        BusinessId,
+        sabotage::{Bug, sabotaged},
+    },
     store::{self, Tx, idempotency::Remembered},
 };
 
@@ -35,7 +38,7 @@ pub(super) async fn recall(
     let Some(key) = key else { return Ok(None) };
     match tx.remembered(business, &key.text).await? {
         None => Ok(None),
-        Some(known) if known.request_hash == key.request_hash => {
+        Some(known) if known.request_hash == key.request_hash || sabotaged(Bug::KeyUnhashed) => {
             Ok(Some(Reply { status: known.status, body: known.body, replayed: true }))
         }
         Some(_) => Err(BookingError::KeyReused),
@@ -49,7 +52,7 @@ pub(super) async fn keep(
     key: Option<&Key>,
     reply: &Reply,
 ) -> Result<(), store::Error> {
-    let Some(key) = key else { return Ok(()) };
+    let Some(key) = key.filter(|_| !sabotaged(Bug::KeyForgotten)) else { return Ok(()) };
     let remembered =
         Remembered { request_hash: key.request_hash.to_vec(), status: reply.status, body: reply.body.clone() };
     tx.remember(business, &key.text, &remembered).await

@@ -198,7 +198,12 @@ pub(super) async fn settle(
             }
         }
     };
-    Err(refusal(office, reason, Wanted { order: order.clone(), start, except: own.bookings.clone(), terms: *terms }, now))
+    Err(refusal(
+        office,
+        reason,
+        Wanted { order: order.clone(), start, except: own.bookings.clone(), terms: *terms },
+        now,
+    ))
 }
 
 /// Who of each group could do it, as it looks without a lock; or why it cannot be had. The claims of `except` are left out.

@@ -9,7 +9,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::interval::Interval;
+use super::{
+    interval::Interval,
+    sabotage::{Bug, sabotaged},
+};
 
 /// What a booking occupies: its time and the buffers around it. `None` when negative buffers leave nothing of it, or the
 /// calendar ends.
@@ -117,7 +120,9 @@ impl State {
     /// [`Refused::HoldRanOut`] from `until` on; [`Refused::AlreadyOver`] at an end.
     pub fn confirm(self, now: DateTime<Utc>) -> Result<Self, Refused> {
         match self {
-            Self::Held { until } if now < until => Ok(Self::Confirmed { at: now }),
+            Self::Held { until } if now < until || (sabotaged(Bug::HoldOutlivesItsEnd) && now == until) => {
+                Ok(Self::Confirmed { at: now })
+            }
             Self::Held { .. } | Self::Expired { .. } => Err(Refused::HoldRanOut),
             Self::Confirmed { .. } => Ok(self),
             Self::Completed { .. } | Self::Cancelled { .. } | Self::Released { .. } => Err(Refused::AlreadyOver),

@@ -13,6 +13,7 @@ use super::{
     call::{Call, json},
     wire::{BOOKING_PROPERTY, EventsBody, read_item},
 };
+use crate::domain::sabotage::{Bug, sabotaged};
 
 /// What [`EventsQuery::fields`] should be for a mirror: all that [`EventsPage`] holds. Without `nextPageToken` and
 /// `nextSyncToken` in it, Google would answer one page and no token.
@@ -264,7 +265,9 @@ impl Google {
     ) -> Result<Item, Error> {
         let target = ["calendars", calendar, "events", id];
         let query = self.writing(Some(EVENT_FIELDS));
-        let call = Call::new("events.patch", Method::PATCH, &target);
+        let verb = if sabotaged(Bug::PutForPatch) { Method::PUT } else { Method::PATCH };
+        let if_match = if_match.filter(|_| !sabotaged(Bug::IfMatchLeftOut));
+        let call = Call::new("events.patch", verb, &target);
         self.call(account, Call { query: &query, if_match, body: Some(&patch.0), ..call }, item).await
     }
 
@@ -278,6 +281,7 @@ impl Google {
         if_match: Option<&str>,
     ) -> Result<(), Error> {
         let path = ["calendars", calendar, "events", id];
+        let if_match = if_match.filter(|_| !sabotaged(Bug::IfMatchLeftOut));
         let query = self.writing(None);
         let call = Call { query: &query, if_match, ..Call::new("events.delete", Method::DELETE, &path) };
         self.call(account, call, |_| Ok(())).await

@@ -37,7 +37,7 @@ pub use oauth::{Authorization, OAuth, OAuthClient};
 pub use pace::{Held, HeldObserver, Left, Pacer, Pause, Rates, Urgency};
 pub use service_account::ServiceAccount;
 pub use tokens::{AccessToken, AccountKey, CachedTokens, FetchToken, FetchedToken, TokenError, TokenSource};
-pub use transport::{CallRecord, Limits, METHODS, NoRootCertificates, Observer, Transport};
+pub use transport::{CallRecord, InProcess, Limits, METHODS, NoRootCertificates, Observer, Transport};
 pub use wire::Item;
 
 /// Calls Google Calendar on behalf of accounts. Cheap to clone; clones share connections and tokens.

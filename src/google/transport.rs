@@ -10,7 +10,9 @@ use std::{
 };
 
 use async_compression::tokio::bufread::GzipDecoder;
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming, header};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -85,10 +87,17 @@ pub type Observer = Arc<dyn Fn(CallRecord) + Send + Sync>;
 #[error("no trusted root certificates were found (on Debian they come with the package ca-certificates)")]
 pub struct NoRootCertificates(#[source] io::Error);
 
+/// Somebody in this process who answers in Google's place, so that a simulation decides what becomes of each call, and when.
+pub trait InProcess: Send + Sync + 'static {
+    /// Answers a request. `None` breaks the connection, whether or not the request was carried out.
+    fn answer(&self, request: Request<String>) -> BoxFuture<'_, Option<Response<Bytes>>>;
+}
+
 /// The shared connections to Google. Cheap to clone.
 #[derive(Clone)]
 pub struct Transport {
     client: HyperClient,
+    in_process: Option<Arc<dyn InProcess>>,
     limits: Limits,
     observer: Observer,
 }
@@ -153,7 +162,13 @@ impl Transport {
             .http2_keep_alive_interval(Duration::from_secs(30))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .build(connector);
-        Ok(Self { client, limits, observer })
+        Ok(Self { client, in_process: None, limits, observer })
+    }
+
+    /// The same, with calls of the calendar API answered in this process and not over the network.
+    #[must_use]
+    pub fn answered_by(self, in_process: Arc<dyn InProcess>) -> Self {
+        Self { in_process: Some(in_process), ..self }
     }
 
     pub(super) const fn limits(&self) -> Limits {
@@ -178,6 +193,10 @@ impl Transport {
         headers.insert(header::USER_AGENT, header::HeaderValue::from_static(agent));
 
         sent.store(true, Ordering::Relaxed);
+        if let Some(in_process) = &self.in_process {
+            let (head, body) = in_process.answer(request).await.ok_or(Lost::Broken)?.into_parts();
+            return Ok(Answer { status: head.status, headers: head.headers, body: body.into() });
+        }
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 sent.store(false, Ordering::Relaxed);

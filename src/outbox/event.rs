@@ -13,6 +13,7 @@ use crate::{
         booking::State,
         event_id,
         reconcile::Seen,
+        sabotage::{Bug, sabotaged},
         template::{self, Values},
     },
     google::{self, AccountKey, EventPatch, EventsQuery, Item, NewEvent},
@@ -26,6 +27,9 @@ use crate::{
         outbox::Delivery,
     },
 };
+
+/// Tries, over half a minute, for which an id may be known to Google without an event that can be read.
+const LAGGING_MAX: i64 = 4;
 
 /// What Google is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +65,18 @@ pub(super) struct Job {
     /// Where else the owner may have moved the event.
     sisters: Vec<Calendar>,
     act: Act,
+    /// Tries so far, this one included.
+    attempts: i64,
 }
 
 impl Job {
     pub(super) const fn account(&self) -> AccountKey {
         AccountKey { business: self.booking.business, account: self.calendar.account }
+    }
+
+    /// Whether an event says that it belongs to this booking.
+    fn is_named_by(&self, item: &Item) -> bool {
+        item.private_booking.as_deref() == Some(self.booking.id.to_string().as_str())
     }
 
     fn content(&self) -> Content {
@@ -176,7 +187,7 @@ impl Outbox {
         let (delivery, event_link) = (delivery.clone(), self.event_link.clone());
         let work = store::work::<Option<Job>, store::Error, _>(move |tx| {
             Box::pin(async move {
-                let business = delivery.business;
+                let (business, attempts) = (delivery.business, delivery.attempts);
                 let booking = tx.lock_booking(business, id).await?;
                 if !tx.holds_delivery(&delivery).await? {
                     return Ok(None);
@@ -200,6 +211,12 @@ impl Outbox {
                 let Texts { title, body, told } = texts(tx, &booking, &owner, &link_text).await?;
                 let fingerprint = tx.keys(business).await?.index.index(&told).to_vec();
                 let texts_changed = tx.written_texts(business, id).await?.as_ref() != Some(&fingerprint);
+                if act == Act::Insert && sabotaged(Bug::EventIdPerTry) {
+                    let tries = u64::try_from(delivery.fence).unwrap_or_default();
+                    link.event_id = event_id::derive(id, &calendar.google_id, tries);
+                    booking.link = Some(link.clone());
+                    tx.own_event(&booking).await?;
+                }
                 if act == Act::Insert {
                     // Noted before it is sent, for its answer may be lost; an insert that did not arrive is repeated whole.
                     tx.texts_written(business, id, &fingerprint).await?;
@@ -212,7 +229,7 @@ impl Outbox {
                 // An event that the owner moved from its booking is not moved back.
                 let apart = act == Act::Patch && tx.stands_apart(business, id).await?;
                 let time = link.written.filter(|_| apart).map(|written| written.interval);
-                if matches!(act, Act::Insert | Act::Patch | Act::Delete) {
+                if matches!(act, Act::Insert | Act::Patch | Act::Delete) && !sabotaged(Bug::SentUnnoted) {
                     let interval = time.unwrap_or(booking.interval);
                     link.sent = Some(Content { version: booking.version, interval });
                     booking.link = Some(link.clone());
@@ -231,6 +248,7 @@ impl Outbox {
                     time,
                     sisters,
                     act,
+                    attempts,
                 }))
             })
         });
@@ -242,7 +260,12 @@ impl Outbox {
         let (calendar, id) = (job.calendar.google_id.as_str(), job.link.event_id.as_str());
         match job.act {
             Act::Nothing => Ok(Outcome::Removed),
-            Act::Read => self.read(job).await.map(|(_, seen)| Outcome::Saw(seen)),
+            Act::Read => match self.read(job).await? {
+                (Some(item), Seen::Live { .. }) if job.link.written.is_none() && !job.is_named_by(&item) => {
+                    Ok(Outcome::Foreign)
+                }
+                (_, seen) => Ok(Outcome::Saw(seen)),
+            },
             Act::Insert => {
                 let course = &job.guest.course;
                 let guest = course.wanted.as_ref().filter(|_| course.tells).map(|email| email.to_string());
@@ -267,6 +290,9 @@ impl Outbox {
                 match inserted {
                     Ok(item) => Ok(Outcome::Shows(item.etag, told)),
                     // An earlier try may have gone through and its answer been lost; or the owner deleted the event.
+                    Err(google::Error::Duplicate) if sabotaged(Bug::DuplicateIsSuccess) => {
+                        Ok(Outcome::Shows(None, told))
+                    }
                     Err(google::Error::Duplicate) => self.after_duplicate(job).await,
                     Err(error) => Err(error),
                 }
@@ -293,6 +319,11 @@ impl Outbox {
                     Err(
                         google::Error::PreconditionFailed | google::Error::NotFound | google::Error::AlreadyDeleted,
                     ) => self.read(job).await.map(|(_, seen)| Outcome::Saw(seen)),
+                    // So it also refuses to change what was deleted and is in no trash any more.
+                    Err(refused @ google::Error::Forbidden { .. }) => match self.read(job).await {
+                        Ok((_, gone @ (Seen::Deleted | Seen::Missing))) => Ok(Outcome::Saw(gone)),
+                        _ => Err(refused),
+                    },
                     Err(error) => Err(error),
                 }
             }
@@ -316,13 +347,11 @@ impl Outbox {
     async fn after_duplicate(&self, job: &Job) -> Result<Outcome, google::Error> {
         let (item, seen) = self.read(job).await?;
         match (item, seen) {
-            (Some(item), Seen::Live { .. })
-                if item.private_booking.as_deref() != Some(job.booking.id.to_string().as_str()) =>
-            {
-                Ok(Outcome::Foreign)
-            }
-            // Seen by the insert and not by the read: Google's answer lags.
-            (_, Seen::Missing) => Err(google::Error::NotFound),
+            (Some(item), Seen::Live { .. }) if !job.is_named_by(&item) => Ok(Outcome::Foreign),
+            // Seen by the insert and not by the read: Google's answer lags, or the owner deleted the event and emptied the
+            // trash. No answer lags for so long.
+            (_, Seen::Missing) if job.attempts <= LAGGING_MAX => Err(google::Error::NotFound),
+            (_, Seen::Missing) => Ok(Outcome::Saw(Seen::Deleted)),
             (Some(item), Seen::Live { interval, .. }) if interval == Some(job.booking.interval) => {
                 let there = job.guest.course.changes && self.guest_is_there(job).await?;
                 Ok(Outcome::Shows(item.etag, Told::AsMeant { ours: there }))

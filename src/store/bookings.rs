@@ -95,6 +95,12 @@ pub struct EventLink {
 }
 
 impl EventLink {
+    /// Whether no write was ever begun, so that an event with this id cannot be slotd's.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        self.sent.is_none() && self.written.is_none() && self.gone.is_none()
+    }
+
     /// Whether Google is told nothing, for there is no event and slotd makes none again.
     #[must_use]
     pub const fn is_silent(&self) -> bool {

@@ -8,7 +8,12 @@ use super::{
 };
 use crate::{
     availability::WeekLoad,
-    domain::{BookingId, BusinessId, Interval, ResourceId, booking::State, notice::Kind},
+    domain::{
+        BookingId, BusinessId, Interval, ResourceId,
+        booking::State,
+        notice::Kind,
+        sabotage::{Bug, sabotaged},
+    },
 };
 
 /// What a booking occupies of one resource: its time and its buffers.
@@ -199,7 +204,9 @@ fn interval(table: &'static str, start: i64, end: i64) -> Result<Interval> {
 
 /// What a booking at `interval` would claim. `None` when no claim may be that long.
 pub(super) fn claimed(booking: &Booking, interval: Interval) -> Option<Interval> {
-    let claim = crate::domain::booking::claim(interval, booking.buffer_before, booking.buffer_after)?;
+    let bare = sabotaged(Bug::BufferUnclaimed).then_some(interval);
+    let claim =
+        bare.or_else(|| crate::domain::booking::claim(interval, booking.buffer_before, booking.buffer_after))?;
     (claim.duration().num_microseconds()? <= LONGEST_US).then_some(claim)
 }
 
@@ -251,6 +258,9 @@ impl Tx {
 
     /// Ends the claims of a booking that is over, and keeps what they were.
     pub async fn end_claims(&mut self, booking: &Booking) -> Result<()> {
+        if sabotaged(Bug::CancelKeepsClaim) && matches!(booking.state, State::Cancelled { .. }) {
+            return Ok(());
+        }
         self.change_claims(booking, END).await
     }
 
@@ -281,8 +291,14 @@ impl Tx {
         window: Interval,
         now: DateTime<Utc>,
     ) -> Result<Vec<Claim>> {
-        let (business, from, to, now) =
-            (business.to_string(), micros(window.start()), micros(window.end()), micros(now));
+        let now = match () {
+            () if sabotaged(Bug::ExpiredHoldsCount) => DateTime::UNIX_EPOCH,
+            () if sabotaged(Bug::HoldsUncounted) => now + chrono::TimeDelta::days(30),
+            () => now,
+        };
+        let beyond = i64::from(sabotaged(Bug::NeighboursOverlap));
+        let (from, to) = (micros(window.start()) - beyond, micros(window.end()) + beyond);
+        let (business, now) = (business.to_string(), micros(now));
         let rows: Vec<(String, String, i64, i64)> = match resource {
             Some(id) => fetch!(fetch_all, self, OVERLAPPING, &business, id.to_string(), from, to, now)?,
             None => fetch!(fetch_all, self, OVERLAPPING_ANY, &business, from, to, now)?,
@@ -322,11 +338,17 @@ impl Tx {
         resource: ResourceId,
         now: DateTime<Utc>,
     ) -> Result<u64> {
+        if sabotaged(Bug::ExpiredHoldsCount) {
+            return Ok(0);
+        }
         execute!(self, EXPIRE, business.to_string(), resource.to_string(), micros(now))
     }
 
     /// Adds a step to a booking's history, as the booking is now, and announces it to the business's own programs.
     pub async fn record_step(&mut self, booking: &Booking, what: Step, source: Source) -> Result<()> {
+        if sabotaged(Bug::StepMissing) && what == Step::Rescheduled {
+            return Ok(());
+        }
         let now = micros(self.now());
         execute!(
             self,

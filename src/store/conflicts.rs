@@ -423,20 +423,23 @@ impl Tx {
         self.resolve(booking.business, &over).await
     }
 
-    /// Whether the owner moved a booking's event, and the booking stayed: its event keeps the owner's time.
+    /// Whether the owner gave a booking's event a time that the booking did not follow, or made something of it that has
+    /// no one time: its event keeps that.
     pub async fn stands_apart(&mut self, business: BusinessId, booking: BookingId) -> Result<bool> {
         let open = self.open_conflicts(business, booking).await?;
-        Ok(open.iter().any(|conflict| conflict.kind == Kind::Own(Difference::Moved)))
+        let times = [Difference::Moved, Difference::Series, Difference::AllDay, Difference::Unfit];
+        Ok(open.iter().any(|conflict| matches!(conflict.kind, Kind::Own(difference) if times.contains(&difference))))
     }
 
     /// A booking is over, off or somewhere else: it meets nothing any more, and nothing meets it. When it only went
-    /// somewhere else, what the owner made of its event stays as it is, but for the time.
+    /// somewhere else, what the owner made of its event stays as it is, but for the time, and unless it gets another event.
     pub async fn end_conflicts(&mut self, booking: &Booking, moved: bool) -> Result<()> {
         let rows: Vec<Row> = fetch!(fetch_all, self, AROUND, booking.business.to_string(), booking.id.to_string())?;
         let mut over = Vec::with_capacity(rows.len());
         for row in rows {
             let conflict = Conflict::try_from(row)?;
-            let stays = matches!(conflict.kind, Kind::Own(difference) if difference != Difference::Moved);
+            let same = booking.link.as_ref().is_some_and(|link| link.event_id == conflict.meets);
+            let stays = same && matches!(conflict.kind, Kind::Own(difference) if difference != Difference::Moved);
             if !(moved && stays) {
                 over.push(conflict);
             }

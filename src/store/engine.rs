@@ -25,6 +25,7 @@ use super::{
     instant,
     log::{AUTOCHECKPOINT_PAGES, WriteAheadLog},
     together::Together,
+    turnstile::{Moment, Turnstile},
 };
 use crate::{
     crypto::{BusinessKeys, MasterKeys},
@@ -70,6 +71,7 @@ pub struct Store {
     chance: SharedChance,
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
+    turnstile: Option<Arc<dyn Turnstile>>,
     pub(super) feed: Feed,
     /// Wakes who delivers notices, after they are committed.
     pub(super) announced: Arc<Notify>,
@@ -187,7 +189,21 @@ impl Store {
 
     fn over(engine: Engine, clock: SharedClock, chance: SharedChance, master: Arc<MasterKeys>) -> Self {
         let feed = Feed::new(chance.uuid(clock.now()));
-        Self { engine, clock, chance, master, keys: Arc::default(), feed, announced: Arc::default() }
+        let (keys, announced) = (Arc::default(), Arc::default());
+        Self { engine, clock, chance, master, keys, turnstile: None, feed, announced }
+    }
+
+    /// The same database, before which everybody waits for their turn.
+    #[must_use]
+    pub fn behind(self, turnstile: Arc<dyn Turnstile>) -> Self {
+        Self { turnstile: Some(turnstile), ..self }
+    }
+
+    /// Waits for this one's turn, where somebody decides about turns.
+    async fn turn(&self, moment: Moment) {
+        if let Some(turnstile) = &self.turnstile {
+            turnstile.pass(moment).await;
+        }
     }
 
     /// Whether the master keys at hand open what is stored.
@@ -317,6 +333,20 @@ impl Store {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        self.turn(Moment::BeforeWrite).await;
+        let outcome = Box::pin(self.write_undisturbed(lane, work)).await;
+        if outcome.is_ok() {
+            self.turn(Moment::Committed).await;
+        }
+        outcome
+    }
+
+    async fn write_undisturbed<T, E, F>(&self, lane: Lane, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         let store = self.clone();
         if matches!((&self.engine, lane), (Engine::Sqlite { .. }, Lane::Caller)) {
             return Self::undisturbed(Box::pin(async move { store.write_together(work).await })).await;
@@ -367,6 +397,7 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         let store = self.clone();
+        self.turn(Moment::BeforeRead).await;
         Self::undisturbed(async move {
             let tx = store.begin_read().await?;
             tx.run(work).await

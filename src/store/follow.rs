@@ -17,6 +17,7 @@ use crate::domain::{
     booking::{Party, State},
     expand::single_interval,
     reconcile::{self, Decision, Difference, Linked, Mark, Policy, Seen, Shape, Written},
+    sabotage::{Bug, sabotaged},
 };
 
 const RECHECK: Sql = Sql::same("UPDATE booking SET recheck = 1 WHERE business_id = $1 AND id = $2");
@@ -99,7 +100,11 @@ impl Tx {
         since: DateTime<Utc>,
     ) -> Result<bool> {
         let Some(mut booking) = self.lock_booking(business, id).await? else { return Ok(false) };
+        let stands = matches!(booking.state, State::Confirmed { .. } | State::Completed { .. });
         match &booking.link {
+            // Nothing was ever sent under this id, so it is somebody else's event. The delivery that is owed meets it, and
+            // takes another id.
+            Some(link) if stands && link.event_id == event_id && link.is_unsent() => return Ok(false),
             Some(link) if link.event_id == event_id && link.calendar == calendar => {}
             // The owner moved it to another calendar of theirs: there it is an event like any other.
             Some(link) if link.event_id == event_id => return Ok(false),
@@ -143,11 +148,11 @@ impl Tx {
         policy: Policy,
     ) -> Result<bool> {
         let owed = self.do_decided(booking, seen, decision).await?;
-        let Seen::Live { interval, .. } = seen else { return Ok(owed) };
+        let Seen::Live { interval, shape, .. } = seen else { return Ok(owed) };
         let difference = match decision {
             Decision::Keep => Some(Difference::Moved),
             // What differs while something is to be written may differ for that.
-            Decision::Write if *interval != Some(booking.interval) => return Ok(owed),
+            Decision::Write if *shape == Shape::Once && *interval != Some(booking.interval) => return Ok(owed),
             Decision::Remember | Decision::Move(_) | Decision::Write => {
                 linked(booking, policy, self.now()).and_then(|linked| reconcile::difference(&linked, seen))
             }
@@ -184,6 +189,22 @@ impl Tx {
                 Ok(true)
             }
             Decision::Move(interval) => self.move_with_owner(booking, interval, etag).await,
+            Decision::Cancel if sabotaged(Bug::DeletionRevived) => {
+                let google_id = match &booking.link {
+                    Some(link) => self.calendar(booking.business, link.calendar).await?.map(|known| known.google_id),
+                    None => None,
+                };
+                if let (Some(link), Some(google_id)) = (&mut booking.link, google_id) {
+                    link.generation += 1;
+                    let generation = u64::try_from(link.generation).unwrap_or_default();
+                    link.event_id = crate::domain::event_id::derive(booking.id, &google_id, generation);
+                    (link.written, link.etag) = (None, None);
+                }
+                self.update_booking(booking).await?;
+                self.own_event(booking).await?;
+                self.owe_event(booking.business, booking.id).await?;
+                Ok(true)
+            }
             Decision::Cancel => {
                 if !self.hold_back(booking).await? {
                     self.cancel_with_owner(booking).await?;
@@ -246,7 +267,12 @@ impl Tx {
         if let Some(link) = &mut booking.link {
             link.gone = None;
         }
-        self.update_booking(booking).await
+        self.update_booking(booking).await?;
+        if was == Gone::Kept {
+            // Also where it is to be written next, and what else differs is told after that.
+            self.set_difference(booking, None, None).await?;
+        }
+        Ok(())
     }
 
     async fn move_with_owner(&mut self, booking: &mut Booking, to: Interval, etag: Option<String>) -> Result<bool> {
@@ -297,7 +323,8 @@ impl Tx {
         Ok(!told)
     }
 
-    pub(super) async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {
+    /// Calls a booking off that this transaction has locked, for the owner did.
+    pub async fn cancel_with_owner(&mut self, booking: &mut Booking) -> Result<()> {
         let Ok(state) = booking.state.cancel(self.now(), Party::Owner) else { return Ok(()) };
         booking.state = state;
         booking.version += 1;

@@ -48,6 +48,7 @@ pub mod services;
 pub mod survey;
 mod together;
 pub mod turns;
+mod turnstile;
 
 use chrono::{DateTime, Utc};
 
@@ -55,6 +56,7 @@ pub use engine::{Options, Schema, Store, Tx, work};
 pub use gate::Lane;
 pub use sql::Sql;
 pub(crate) use sql::{execute, fetch};
+pub use turnstile::{Moment, Turnstile};
 
 use crate::crypto;
 

@@ -16,6 +16,7 @@ use crate::{
         booking::{Party, State},
         brake, event_id,
         expand::single_interval,
+        sabotage::{Bug, sabotaged},
     },
     google::Item,
     store::{
@@ -91,7 +92,7 @@ impl OwnEvent {
 
     /// Whether it is just what slotd wrote last, so that there is nothing to decide.
     pub(super) fn is_echo(&self, zone: Tz) -> bool {
-        let Some(link) = &self.booking.link else { return false };
+        let Some(link) = self.booking.link.as_ref().filter(|_| !sabotaged(Bug::EchoIsOwners)) else { return false };
         matches!(self.booking.state, State::Confirmed { .. })
             && self.event.kind == EventKind::Single
             && self.event.blocks()
@@ -229,7 +230,13 @@ impl Mirrors {
                 let written = tx.written_bookings(business, calendar).await?;
                 let absent = written.into_iter().filter(|(_, event_id)| !listed.contains(event_id));
                 let absent: Vec<BookingId> = absent.map(|(booking, _)| booking).collect();
-                if !absent.is_empty() {
+                if sabotaged(Bug::AbsenceCancels) {
+                    for id in &absent {
+                        if let Some(mut booking) = tx.lock_booking(business, *id).await? {
+                            tx.cancel_with_owner(&mut booking).await?;
+                        }
+                    }
+                } else if !absent.is_empty() {
                     tx.doubt_absent(business, calendar, &absent).await?;
                 }
                 Ok(absent.len())

@@ -51,6 +51,20 @@ impl Mirrors {
         passes.wait().await;
     }
 
+    /// Runs one pass that is due. Returns whether there was one. For whoever decides without [`Mirrors::run`] when that is.
+    pub async fn pass_next(&self) -> store::Result<bool> {
+        let (length, turns) = (self.lease(), Turns::up_to(1));
+        let claim = store::work::<Vec<Lease>, store::Error, _>(move |tx| {
+            Box::pin(async move { tx.claim_calendars(length, turns).await })
+        });
+        let leases = self.store.write(Lane::Background, claim).await?;
+        let found = !leases.is_empty();
+        for lease in leases {
+            self.pass(lease).await;
+        }
+        Ok(found)
+    }
+
     /// Starts as many passes as there is room and need for. Returns how long nothing more is due.
     async fn start_passes(
         &self,

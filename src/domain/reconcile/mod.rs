@@ -14,7 +14,10 @@ use std::str::FromStr;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::Interval;
+use super::{
+    Interval,
+    sabotage::{Bug, sabotaged},
+};
 
 /// What a business wants when its owner moves or deletes a booking's event in Google.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -202,7 +205,11 @@ impl Difference {
 #[must_use]
 pub fn plan(booking: &Linked<'_>, seen: &Seen) -> Decision {
     if let Some(sent) = booking.sent {
-        let echo = matches!(seen, Seen::Live { interval: Some(interval), .. } if *interval == sent);
+        // What the owner made of it besides is told by a read when the write has settled.
+        let echo = matches!(
+            seen,
+            Seen::Live { interval: Some(interval), shape: Shape::Once, mark: Mark::Busy, .. } if *interval == sent
+        );
         return if echo && booking.stands { Decision::Nothing } else { Decision::Wait };
     }
     match (seen, booking.stands) {
@@ -218,10 +225,12 @@ pub fn plan(booking: &Linked<'_>, seen: &Seen) -> Decision {
             Policy::KeepAndAlert => Decision::Keep,
         },
         (Seen::Live { interval, etag, shape, .. }, true) => {
-            // What has no one time of the day to follow leaves the booking where it is, and is busy besides it.
+            // What has no one time of the day to follow leaves the booking where it is, and is busy besides it. Its texts
+            // are the booking's all the same.
             match interval.filter(|interval| *shape == Shape::Once && interval.duration() <= booking.longest) {
                 Some(interval) => live(booking, interval, etag.as_deref()),
-                None => Decision::Remember,
+                None if booking.told => Decision::Remember,
+                None => Decision::Write,
             }
         }
     }
@@ -232,10 +241,11 @@ fn live(booking: &Linked<'_>, interval: Interval, etag: Option<&str>) -> Decisio
     let untouched = ours || booking.written.is_some_and(|written| written.interval == interval);
     if interval == booking.interval || untouched {
         // The booking changed since, and the event did not; or the owner's time is known, and the booking was kept.
-        return if booking.told { Decision::Remember } else { Decision::Write };
+        let told = booking.told && !sabotaged(Bug::EchoIsOwners);
+        return if told { Decision::Remember } else { Decision::Write };
     }
     match booking.policy {
-        _ if booking.over => Decision::Remember,
+        _ if booking.over || sabotaged(Bug::OwnersMoveIgnored) => Decision::Remember,
         Policy::OwnerWins => Decision::Move(interval),
         Policy::KeepAndAlert => Decision::Keep,
     }

@@ -238,7 +238,7 @@ impl World {
             (Decision::Nothing, _) => {}
             (Decision::Remember, Some(event)) => {
                 self.etag = Some(event.etag);
-                self.apart &= event.hour != self.hour;
+                self.apart = event.hour != self.hour;
             }
             (Decision::Wait, _) => (self.recheck, self.owed) = (true, true),
             (Decision::Move(to), Some(event)) => {

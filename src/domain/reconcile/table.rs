@@ -67,6 +67,7 @@ fn seen(words: &str) -> Seen {
         "moved again" => once(at(MOVED_BY_OWNER + 2, 1), "their next"),
         "moved, and shown as free" => live(at(MOVED_BY_OWNER, 1), "theirs", Shape::Once, Mark::Free),
         "moved to the same time" | "as it was sent" => once(at(MOVED_BY_SLOTD, 1), "theirs"),
+        "as it was sent, and shown as free" => live(at(MOVED_BY_SLOTD, 1), "theirs", Shape::Once, Mark::Free),
         "made longer or shorter" => once(at(WRITTEN, 3), "theirs"),
         "made longer than a booking can be" => once(at(WRITTEN, 24 * 8), "theirs"),
         "shown as free" => live(there, "theirs", Shape::Once, Mark::Free),
@@ -118,13 +119,15 @@ fn the_page_says_what_the_planner_does() {
             let booking = Linked { policy, ..booking(words) };
             let planned = plan(&booking, &seen);
             assert_eq!(decision(planned), expected, "{row}, {policy:?}");
-            // What is told, of a booking that has done what was decided. A write is not told before it is done.
+            // What is told, of a booking that has done what was decided. A time is not told before it is written.
             let after = match planned {
                 Decision::Move(interval) => Linked { interval, ..booking },
                 Decision::Cancel => Linked { stands: false, ..booking },
                 _ => booking,
             };
-            if matches!(planned, Decision::Remember | Decision::Move(_) | Decision::Keep) {
+            let shaped = matches!(&seen, Seen::Live { shape, .. } if *shape != Shape::Once);
+            let told = matches!(planned, Decision::Remember | Decision::Move(_) | Decision::Keep);
+            if told || (planned == Decision::Write && shaped) {
                 found.extend(difference(&after, &seen).map(Difference::as_str));
             }
         }

@@ -1,0 +1,21 @@
+//! Where a simulation decides whose transaction comes next.
+
+use futures_util::future::BoxFuture;
+
+/// Where somebody stands who works with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// A transaction that only reads is about to begin.
+    BeforeRead,
+    /// A transaction that may write is about to begin.
+    BeforeWrite,
+    /// A transaction that may write was committed, and who asked for it does not know yet. Dropped here, as when its node
+    /// dies, it will never know.
+    Committed,
+}
+
+/// Holds everybody up who works with the store, and lets them through one by one.
+pub trait Turnstile: Send + Sync + 'static {
+    /// Ends when it is this one's turn.
+    fn pass(&self, moment: Moment) -> BoxFuture<'_, ()>;
+}
