@@ -83,11 +83,10 @@ impl World {
         let event = events.iter().find_map(|events| events.get(linked).filter(|event| is_live(event)));
         match event {
             None if self.keeps => Difference::Of("deleted"),
-            None => Difference::None,
             Some(event) if is_series(event) => Difference::Of("series"),
             Some(event) if span(event) != Some(booking.span) => Difference::Of("moved"),
             Some(event) if event["transparency"] == "transparent" => Difference::Of("free"),
-            Some(_) => Difference::None,
+            None | Some(_) => Difference::None,
         }
     }
 
