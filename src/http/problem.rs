@@ -90,6 +90,9 @@ impl Kind {
 #[derive(Debug)]
 pub struct Problem(Box<Parts>);
 
+/// When to ask again for what the database is needed for, in seconds.
+const DATABASE_AFTER_S: u32 = 2;
+
 /// Boxed, because every fallible function of this floor returns it.
 #[derive(Debug)]
 struct Parts {
@@ -235,6 +238,13 @@ impl Problem {
     /// A fault of ours. The client learns nothing about it; the log has it.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::bare(Kind::Internal).with(|parts| parts.cause = Some(cause.into()))
+    }
+
+    /// The database does not answer. What was asked for may have been done: the client has to ask again to know. The log
+    /// has the cause.
+    pub fn unreachable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let detail = "the database cannot be reached; ask again, with the same Idempotency-Key if there was one";
+        Self::unavailable(DATABASE_AFTER_S, detail).with(|parts| parts.cause = Some(cause.into()))
     }
 
     /// We cannot answer now, for a reason that passes.

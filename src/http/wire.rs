@@ -223,6 +223,7 @@ impl From<crate::store::Error> for Problem {
         match error {
             crate::store::Error::NoBusiness => Self::not_found("business"),
             crate::store::Error::Contended => Self::unavailable(1, "too much happened at once; nothing was changed"),
+            lost @ crate::store::Error::Unreachable(_) => Self::unreachable(lost),
             other => Self::internal(other),
         }
     }

@@ -66,6 +66,9 @@ pub enum Error {
     /// The driver or the server said no.
     #[error("database: {0}")]
     Driver(#[source] sqlx::Error),
+    /// The database does not answer, or ended the connection. What was under way may have been committed.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(#[source] sqlx::Error),
     /// The constraint behind the lock stopped two claims from meeting.
     #[error("two claims of one resource would overlap")]
     Overlap,
@@ -109,6 +112,21 @@ pub enum Error {
 /// too long.
 const CONTENDED: [&str; 4] = ["40001", "40P01", "55P03", "57014"];
 
+/// PostgreSQL's codes for a server that ends, has crashed, or is not up yet.
+const GONE: [&str; 3] = ["57P01", "57P02", "57P03"];
+
+/// Whether an error is about the way to the database, and not about what was asked of it.
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        // Class 08: connection exceptions.
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| GONE.contains(&code.as_ref()) || code.starts_with("08") && code.len() == 5)
+        }
+        _ => false,
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         let kind = error.as_database_error().map(sqlx::error::DatabaseError::kind);
@@ -119,6 +137,9 @@ impl From<sqlx::Error> for Error {
         if matches!(error, sqlx::Error::PoolTimedOut) {
             // Everybody wants a connection: whoever comes again in a moment finds one.
             return Self::Contended;
+        }
+        if is_unreachable(&error) {
+            return Self::Unreachable(error);
         }
         match kind {
             Some(sqlx::error::ErrorKind::ExclusionViolation) => Self::Overlap,

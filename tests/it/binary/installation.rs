@@ -168,6 +168,16 @@ impl Daemon {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has said that it panicked. In trouble it may speak of errors, and not of that.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.log.lock().unwrap().iter().any(|line| line.contains("panicked"))
+    }
+
     /// Ends it as systemd would, and tells how it went.
     pub(crate) async fn terminate(mut self) -> ExitStatus {
         terminate(&self.child);
@@ -198,7 +208,12 @@ impl Drop for Daemon {
 
 /// Sends SIGTERM.
 pub(crate) fn terminate(child: &Child) {
-    let sent = Command::new("sh").args(["-c", "kill -TERM $0", &child.id().to_string()]).status().unwrap();
+    signal("TERM", child.id());
+}
+
+/// Sends a signal to a process that is known to be there.
+pub(crate) fn signal(name: &str, process: u32) {
+    let sent = Command::new("sh").args(["-c", "kill -$0 $1", name, &process.to_string()]).status().unwrap();
     assert!(sent.success());
 }
 

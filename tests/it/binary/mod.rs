@@ -2,14 +2,17 @@
 
 mod bookings;
 mod client;
+mod cluster;
 mod demo;
 mod doctor;
 mod first_sync;
 mod installation;
+mod network;
 mod power;
 mod refusals;
 mod salon;
 mod stop;
+mod weather;
 mod write_back;
 
 use std::time::Duration;

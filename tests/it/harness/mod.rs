@@ -84,6 +84,11 @@ impl Home {
                 "{SERVER} must name a PostgreSQL server on which tests can make databases, as `tools/postgres run` does"
             )
         });
+        Self::on(server).await
+    }
+
+    /// On this PostgreSQL server.
+    pub(crate) async fn on(server: String) -> Self {
         let name = format!("slotd_test_{}", SystemChance.uuid(SystemClock.now()).simple());
         let mut connection = PgConnection::connect(&server).await.unwrap();
         connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
