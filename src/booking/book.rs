@@ -174,7 +174,9 @@ impl Desk {
                 match foresee(tx, &office, &order, start, &[], &terms).await? {
                     Ok(_) => Ok(()),
                     Err(reason) => {
-                        Err(refusal(&office, reason, Wanted { order, start, except: Vec::new(), terms }, tx.now()))
+                        let wanted = Wanted { order, start, except: Vec::new(), terms };
+                        let refusal = refusal(&office, reason, wanted, tx.now());
+                        Err(BookingError::Refused(refusal.with_alternatives(tx, &office).await?))
                     }
                 }
             })

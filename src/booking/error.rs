@@ -24,7 +24,8 @@ pub struct Refusal {
     pub voice: Voice,
     /// The instant to speak from.
     pub now: DateTime<Utc>,
-    pub(super) wanted: Wanted,
+    /// What to look for instead, until that is done.
+    pub(super) wanted: Option<Wanted>,
 }
 
 /// Why the desk did not do what was asked.

@@ -12,7 +12,7 @@ use super::{
     office::{Diary, Office, Order, around, find_alternatives, judge},
 };
 use crate::{
-    availability::{Agenda, Alternative, Course, Reason, combine},
+    availability::{Agenda, Course, Reason, combine},
     domain::{BookingId, BusinessId, ResourceId, ServiceId},
     store::{self, Tx, bookings::Booking, services::Service},
 };
@@ -198,12 +198,8 @@ pub(super) async fn settle(
             }
         }
     };
-    Err(refusal(
-        office,
-        reason,
-        Wanted { order: order.clone(), start, except: own.bookings.clone(), terms: *terms },
-        now,
-    ))
+    let wanted = Wanted { order: order.clone(), start, except: own.bookings.clone(), terms: *terms };
+    Err(BookingError::Refused(refusal(office, reason, wanted, now)))
 }
 
 /// Who of each group could do it, as it looks without a lock; or why it cannot be had. The claims of `except` are left out.
@@ -232,18 +228,18 @@ pub(super) struct Wanted {
 }
 
 /// The refusal of what is wanted, before anything else was looked for: that is for a transaction that keeps nobody waiting.
-pub(super) fn refusal(office: &Office, reason: Reason, wanted: Wanted, now: DateTime<Utc>) -> BookingError {
+pub(super) fn refusal(office: &Office, reason: Reason, wanted: Wanted, now: DateTime<Utc>) -> Box<Refusal> {
     let everybody = wanted.order.everybody();
     let reason = if reason == Reason::Closed && everybody.is_empty() { Reason::Busy } else { reason };
-    BookingError::Refused(Box::new(Refusal {
+    Box::new(Refusal {
         reason,
         alternatives: Vec::new(),
         service: wanted.order.service,
         standing: Standing::of(office.blocking(&everybody), now, wanted.terms.fresh_for),
         voice: office.voice(wanted.order.named),
         now,
-        wanted,
-    }))
+        wanted: Some(wanted),
+    })
 }
 
 impl Desk {
@@ -255,21 +251,32 @@ impl Desk {
         business: BusinessId,
         outcome: Result<T, BookingError>,
     ) -> Result<T, BookingError> {
-        let mut refusal = match outcome {
-            Err(BookingError::Refused(refusal)) => refusal,
+        let refusal = match outcome {
+            Err(BookingError::Refused(refusal)) if refusal.wanted.is_some() => refusal,
             other => return other,
         };
-        let wanted = refusal.wanted.clone();
-        let read = store::work::<(Vec<Alternative>, DateTime<Utc>), BookingError, _>(move |tx| {
+        let read = store::work::<Box<Refusal>, BookingError, _>(move |tx| {
             Box::pin(async move {
                 let office = Office::read(tx, business).await?;
-                let Wanted { order, start, except, terms } = &wanted;
-                let alternatives = find_alternatives(tx, &office, order, *start, except, terms).await?;
-                Ok((alternatives, tx.now()))
+                refusal.with_alternatives(tx, &office).await
             })
         });
-        (refusal.alternatives, refusal.now) = self.store.read(read).await?;
-        Err(BookingError::Refused(refusal))
+        Err(BookingError::Refused(self.store.read(read).await?))
+    }
+}
+
+impl Refusal {
+    /// Looks for what can be had instead, if nobody has yet.
+    pub(super) async fn with_alternatives(
+        mut self: Box<Self>,
+        tx: &mut Tx,
+        office: &Office,
+    ) -> Result<Box<Self>, BookingError> {
+        if let Some(Wanted { order, start, except, terms }) = self.wanted.take() {
+            self.alternatives = find_alternatives(tx, office, &order, start, &except, &terms).await?;
+            self.now = tx.now();
+        }
+        Ok(self)
     }
 }
 
