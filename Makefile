@@ -40,6 +40,6 @@ bench: ## Measure
 soak: ## Repeat the tests for SOAK_MINUTES with many more random cases and edits
 	@end=$$(( $$(date +%s) + 60 * $(SOAK_MINUTES) )); edits=1000; \
 	while [ $$(date +%s) -lt $$end ]; do \
-		PROPTEST_CASES=5000 SLOTD_KILLS=7 SLOTD_OWNER_MODEL_EDITS=$$edits tools/postgres run -- $(TEST) || exit 1; \
+		PROPTEST_CASES=5000 SLOTD_KILLS=7 SLOTD_SIMULATION_BASE=$$(date +%s%N) SLOTD_OWNER_MODEL_EDITS=$$edits tools/postgres run -- $(TEST) || exit 1; \
 		edits=$$(( edits < 3000 ? edits + 500 : 3000 )); \
 	done

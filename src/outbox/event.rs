@@ -469,6 +469,10 @@ async fn settle(tx: &mut Tx, delivery: &Delivery, job: &Job, outcome: Outcome) -
         }
         Outcome::Saw(seen) => {
             link.recheck = false;
+            if seen == Seen::Deleted && link.written.is_none() {
+                // The insert went through unseen, or there would be nothing to delete. Restored, it is as it was sent.
+                link.written = sent;
+            }
             if let Seen::Live { interval, etag, .. } = &seen {
                 // Of a write that did not touch the time, the time tells nothing.
                 let telling = |sent: &Content| link.written.is_none_or(|written| written.interval != sent.interval);

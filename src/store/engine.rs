@@ -71,7 +71,7 @@ pub struct Store {
     chance: SharedChance,
     master: Arc<MasterKeys>,
     keys: Arc<RwLock<HashMap<BusinessId, Arc<BusinessKeys>>>>,
-    turnstile: Option<Arc<dyn Turnstile>>,
+    pub(super) turnstile: Option<Arc<dyn Turnstile>>,
     pub(super) feed: Feed,
     /// Wakes who delivers notices, after they are committed.
     pub(super) announced: Arc<Notify>,
@@ -191,19 +191,6 @@ impl Store {
         let feed = Feed::new(chance.uuid(clock.now()));
         let (keys, announced) = (Arc::default(), Arc::default());
         Self { engine, clock, chance, master, keys, turnstile: None, feed, announced }
-    }
-
-    /// The same database, before which everybody waits for their turn.
-    #[must_use]
-    pub fn behind(self, turnstile: Arc<dyn Turnstile>) -> Self {
-        Self { turnstile: Some(turnstile), ..self }
-    }
-
-    /// Waits for this one's turn, where somebody decides about turns.
-    async fn turn(&self, moment: Moment) {
-        if let Some(turnstile) = &self.turnstile {
-            turnstile.pass(moment).await;
-        }
     }
 
     /// Whether the master keys at hand open what is stored.

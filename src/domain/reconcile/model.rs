@@ -369,6 +369,9 @@ impl World {
             Answer::Removed => (self.written, self.etag) = (None, None),
             Answer::Saw(event) => {
                 self.recheck = false;
+                if self.written.is_none() && event.is_some_and(|event| !event.live) {
+                    self.written = sent;
+                }
                 if let Some(event) = event.filter(|event| event.live) {
                     let telling = |sent: &Content| self.written.is_none_or(|written| written.hour != sent.hour);
                     if let Some(sent) = sent.filter(|sent| sent.hour == event.hour).filter(telling) {
