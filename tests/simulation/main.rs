@@ -54,7 +54,6 @@ const WANTED: &[&str] = &[
     "a caller cancels a booking",
     "a booking is over",
     "a conflict is recorded",
-    "the owner is asked about many deletions",
     "a booking gets another event id",
     "a caller is told: busy",
     "a caller is told: buffer",
